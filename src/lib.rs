@@ -1,0 +1,5 @@
+//! Ravelin: a crypto-agile registration authority proxy.
+
+pub mod algorithm;
+pub mod crypto;
+pub mod x509;
