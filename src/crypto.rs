@@ -131,10 +131,23 @@ pub trait ContentEncryption: Send + Sync {
     fn encrypt_blocks(&self, cipher: ContentCipher, key: &[u8], iv: &[u8], blocks: &[u8]) -> Result<Vec<u8>, CryptoError>;
 
     /// Decrypts whole blocks in CBC mode without padding.
-    fn decrypt_blocks(&self, cipher: ContentCipher, key: &[u8], iv: &[u8], blocks: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError>;
+    fn decrypt_blocks(
+        &self,
+        cipher: ContentCipher,
+        key: &[u8],
+        iv: &[u8],
+        blocks: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError>;
 
     /// PBKDF2 (RFC 8018 section 5.2) with HMAC of the digest, which is one of SHA-1 to SHA-512.
-    fn pbkdf2(&self, digest: Digest, password: &[u8], salt: &[u8], iterations: u32, key_len: usize) -> Result<Zeroizing<Vec<u8>>, CryptoError>;
+    fn pbkdf2(
+        &self,
+        digest: Digest,
+        password: &[u8],
+        salt: &[u8],
+        iterations: u32,
+        key_len: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError>;
 }
 
 /// Randomness fit for keys.

@@ -106,10 +106,7 @@ impl SignatureAlgorithm {
 
     /// Whether this is one of the three RSASSA-PSS algorithms.
     pub const fn is_pss(self) -> bool {
-        matches!(
-            self,
-            SignatureAlgorithm::RsaPssSha256 | SignatureAlgorithm::RsaPssSha384 | SignatureAlgorithm::RsaPssSha512
-        )
+        matches!(self, SignatureAlgorithm::RsaPssSha256 | SignatureAlgorithm::RsaPssSha384 | SignatureAlgorithm::RsaPssSha512)
     }
 
     /// Whether no quantum computer is known to forge the signature.

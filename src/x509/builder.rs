@@ -61,6 +61,11 @@ pub fn crl_distribution_points(_uris: &[String]) -> Result<Extension, X509Error>
 
 /// A self-signed certificate for a device's own key, as SCEP clients send with their first request (RFC 8894 section 2.3): subject
 /// = issuer, valid for a day around `now`, keyUsage digitalSignature (and keyEncipherment for RSA).
-pub fn self_signed(_subject: &DistinguishedName, _signer: &dyn Signer, _digest: Digest, _now: Timestamp) -> Result<Vec<u8>, X509Error> {
+pub fn self_signed(
+    _subject: &DistinguishedName,
+    _signer: &dyn Signer,
+    _digest: Digest,
+    _now: Timestamp,
+) -> Result<Vec<u8>, X509Error> {
     todo!()
 }
