@@ -2,4 +2,6 @@
 
 pub mod algorithm;
 pub mod crypto;
+pub mod inventory;
+pub mod upstream;
 pub mod x509;

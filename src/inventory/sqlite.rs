@@ -1,0 +1,1 @@
+//! The inventory in one SQLite file.

@@ -1,0 +1,171 @@
+//! The seam to the CA behind: one contract for every connector, the embedded CA included.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::algorithm::{KeyRule, SignatureAlgorithm};
+use crate::x509::Certificate;
+use crate::x509::crl::{RevocationReason, RevokedCertificate};
+
+pub mod local;
+pub mod order;
+
+pub use order::{IdempotencyKey, IssuanceOrder};
+
+/// A CA that issues what an [`IssuanceOrder`] says.
+///
+/// `ca` in the methods is the selector of the algorithm profile ([`crate::algorithm::IssuerRef::ca`]): the CA, alias, role or
+/// label at this upstream.
+#[async_trait]
+pub trait UpstreamCa: Send + Sync {
+    /// Name of the `[[upstream]]`.
+    fn name(&self) -> &str;
+
+    /// What this upstream can do with this selector; `None` if it has no such CA.
+    fn capabilities(&self, ca: &str) -> Option<Capabilities>;
+
+    /// Submits an order. The same key again gives the same certificate where
+    /// [`can_find_again`](Capabilities::can_find_again) says so.
+    async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission;
+
+    /// Asks after an order that was [`Waiting`](Submission::Waiting).
+    async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission;
+
+    /// The chain of this CA as last known: the issuing certificate first, the root last.
+    fn chain(&self, ca: &str) -> Option<Arc<[Arc<Certificate>]>>;
+
+    /// The next certificate of a CA whose key we hold, once it was prepared (RFC 8894 section 4.7).
+    fn next_certificate(&self, _ca: &str) -> Option<Arc<Certificate>> {
+        None
+    }
+
+    /// Whether the CA can be reached, with the reason if not. Refreshes what [`chain`](Self::chain) gives.
+    async fn health(&self) -> Result<(), UpstreamError>;
+
+    /// The ability to revoke, where there is one.
+    fn revoke(&self) -> Option<&dyn Revoke> {
+        None
+    }
+
+    /// The ability to give a CRL, where there is one.
+    fn crl(&self) -> Option<&dyn CrlSource> {
+        None
+    }
+
+    /// The ability to sign on behalf of a CA whose key we hold, where there is one: GetNextCACert answers are signed so.
+    fn ca_signer(&self, _ca: &str) -> Option<Arc<dyn crate::crypto::Signer>> {
+        None
+    }
+}
+
+/// Revokes certificates.
+#[async_trait]
+pub trait Revoke: Send + Sync {
+    /// Revokes one certificate. Revoking it again is no error.
+    async fn revoke(&self, ca: &str, certificate: &Certificate, reason: RevocationReason) -> Result<(), UpstreamError>;
+}
+
+/// Gives the current CRL.
+#[async_trait]
+pub trait CrlSource: Send + Sync {
+    /// The current CRL of this CA, DER. An embedded CA makes it from the register; others fetch it.
+    async fn crl(&self, ca: &str, register: &dyn RevocationRegister) -> Result<Vec<u8>, UpstreamError>;
+}
+
+/// What the inventory knows of revocations: given to connectors that sign CRLs themselves.
+#[async_trait]
+pub trait RevocationRegister: Send + Sync {
+    /// Revoked, unexpired certificates of the issuer with this certificate.
+    async fn revoked(&self, issuer: &Certificate) -> Result<Vec<RevokedCertificate>, UpstreamError>;
+
+    /// A number greater than any given before for this issuer.
+    async fn next_crl_number(&self, issuer: &Certificate) -> Result<u64, UpstreamError>;
+}
+
+/// What an upstream can do with one of its CAs: compared with what groups need when a configuration is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The signature algorithms that it can sign with.
+    pub signatures: Vec<SignatureAlgorithm>,
+    /// The subject keys that it takes.
+    pub subject_keys: Vec<KeyRule>,
+    /// Whether the subject of the certificate may differ from that of the CSR.
+    pub overrides_subject: bool,
+    /// Whether the subject alternative names may differ from those of the CSR.
+    pub overrides_subject_alt_names: bool,
+    /// Whether key usages may differ from those of the CSR.
+    pub overrides_usages: bool,
+    /// Whether the validity can be asked for.
+    pub overrides_validity: bool,
+    /// Whether it may answer `Waiting`.
+    pub can_wait: bool,
+    /// Whether it revokes.
+    pub can_revoke: bool,
+    /// Whether the outcome of an unclear submission can be found again with its idempotency key.
+    pub can_find_again: bool,
+    /// Whether the CA sees the CSR with its challengePassword.
+    pub sees_challenge: bool,
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug)]
+pub enum Submission {
+    /// The certificate, and the chain above it (issuer first) if the CA gave one.
+    Issued {
+        /// The certificate.
+        certificate: Arc<Certificate>,
+        /// The chain above it.
+        chain: Vec<Arc<Certificate>>,
+    },
+    /// The CA will decide later.
+    Waiting {
+        /// What [`UpstreamCa::poll`] needs to ask again.
+        reference: String,
+        /// When to ask again at the earliest.
+        retry_after: Duration,
+    },
+    /// The CA said no.
+    Rejected {
+        /// What it said, for the log.
+        reason: String,
+        /// Whether the same order may be submitted again, now or at another upstream: the CA surely issued nothing.
+        retryable: bool,
+    },
+    /// Nobody knows: the request may have reached the CA.
+    Unknown {
+        /// What happened, for the operator.
+        reason: String,
+    },
+}
+
+/// What went wrong at an upstream outside a submission.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// It has no such CA.
+    #[error("upstream {upstream:?} has no CA {ca:?}")]
+    NoSuchCa {
+        /// Which upstream.
+        upstream: String,
+        /// Which selector.
+        ca: String,
+    },
+    /// It cannot be reached, or failed.
+    #[error("upstream {upstream:?}: {reason}")]
+    Failed {
+        /// Which upstream.
+        upstream: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It cannot do this.
+    #[error("upstream {upstream:?} cannot {what}")]
+    Unsupported {
+        /// Which upstream.
+        upstream: String,
+        /// What was asked.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,86 @@
+//! What a CA is asked to issue: fully resolved, and stored before anybody hears of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::{Form, IssuerRef, KeyAlgorithm, SignatureAlgorithm};
+use crate::x509::KeyUsage;
+
+/// An order: everything that decides what will stand in the certificate. It is stored as JSON, so that an approval next week
+/// issues what was approved, whatever the configuration says by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuanceOrder {
+    /// The device group.
+    pub group: String,
+    /// The rule of the group that let the request in, in words: `one-time challenge 3f2a…`, `renewal of …`.
+    pub rule: String,
+    /// The algorithm profile.
+    pub profile: String,
+    /// In which form the signature stands in the certificate.
+    pub form: Form,
+    /// What signs.
+    pub signature: SignatureAlgorithm,
+    /// Who signs.
+    pub issuer: IssuerRef,
+    /// The device's CSR, DER, as it came.
+    #[serde(with = "hex_bytes")]
+    pub csr: Vec<u8>,
+    /// The subject's key: DER SubjectPublicKeyInfo.
+    #[serde(with = "hex_bytes")]
+    pub spki: Vec<u8>,
+    /// The kind of that key.
+    pub key: KeyAlgorithm,
+    /// The subject to issue, DER Name.
+    #[serde(with = "hex_bytes")]
+    pub subject: Vec<u8>,
+    /// The SubjectAltName extension value to issue, DER; empty for none.
+    #[serde(with = "hex_bytes")]
+    pub subject_alt_names: Vec<u8>,
+    /// The key usage to issue.
+    pub key_usage: KeyUsage,
+    /// The extended key usages to issue, dotted OIDs.
+    pub extended_key_usages: Vec<String>,
+    /// Start of the validity.
+    pub not_before: Timestamp,
+    /// End of the validity.
+    pub not_after: Timestamp,
+    /// The device, as the group recognises it.
+    pub device: Option<String>,
+    /// Hex SHA-256 of the certificate that this one renews.
+    pub renews: Option<String>,
+    /// Hex digest of the configuration snapshot that decided.
+    pub snapshot: String,
+}
+
+impl IssuanceOrder {
+    /// How long the certificate is valid.
+    pub fn validity(&self) -> Duration {
+        Duration::try_from(self.not_after.duration_since(self.not_before)).unwrap_or_default()
+    }
+}
+
+/// Names one attempt at an issuer: 128 random bits, made once and stored with the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(pub [u8; 16]);
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// Byte strings as hex in JSON.
+mod hex_bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&hex::encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        hex::decode(String::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}
