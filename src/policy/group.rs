@@ -1,0 +1,119 @@
+//! Device groups.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{ChallengePolicy, Denial, Permit, PermitInput};
+use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
+
+/// A validated device group (`policies/NAME.toml`).
+#[derive(Debug)]
+pub struct DeviceGroup {
+    /// The file's stem.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Among the groups of a shared endpoint, the highest that matches wins.
+    pub priority: i32,
+    /// The algorithm profile: the switch.
+    pub profile: String,
+    /// Selectors that tell a device (`subject.serialNumber`, `subject.commonName`, `san.dns`, …), the first that has a value wins.
+    pub device: Vec<String>,
+    /// The ways in by challenge; empty is none.
+    pub challenges: Vec<ChallengePolicy>,
+    /// The way in by an existing certificate, if there is one.
+    pub renewal: Option<RenewalPolicy>,
+    /// Whether people decide.
+    pub approval: Approval,
+    /// How many certificates a device may be given.
+    pub per_device: Option<DeviceLimitRule>,
+    /// Whether a key that another device of ours has a valid certificate for is let through.
+    pub allow_shared_keys: bool,
+    /// How long a finished transaction answers a new message of the same client with the same certificate.
+    pub replay: Duration,
+    /// How names, keys and usages are let through, rewritten or refused; private to the policy room.
+    pub(in crate::policy) rules: super::enforce::Rules,
+    /// What a request must look like to be of this group at a shared endpoint; private to the policy room.
+    pub(in crate::policy) matching: super::enforce::Matching,
+}
+
+impl DeviceGroup {
+    /// Whether a request at a shared endpoint is of this group.
+    pub fn matches(&self, _input: &MatchInput<'_>) -> bool {
+        let _ = &self.matching;
+        todo!()
+    }
+
+    /// The device, as this group recognises it, out of a subject and its alternative names: `serialNumber=FOC1234`.
+    pub fn device_of(&self, _subject: &DistinguishedName, _names: &[SubjectAltName]) -> Option<String> {
+        todo!()
+    }
+
+    /// Decides what of a request is let through, and how the certificate will look.
+    pub fn permit(&self, _input: &PermitInput<'_>) -> Result<Permit, Denial> {
+        let _ = &self.rules;
+        todo!()
+    }
+}
+
+/// The value of a selector (`subject.serialNumber`, `san.dns`, `san.uri`, `san.ip`, `san.email`) in a request or certificate.
+pub fn select(_selector: &str, _subject: &DistinguishedName, _names: &[SubjectAltName]) -> Option<String> {
+    todo!()
+}
+
+/// Renewal by an existing certificate.
+#[derive(Clone, Debug)]
+pub struct RenewalPolicy {
+    /// How long before its end a certificate can be renewed; `None` is at any time of its life.
+    pub window: Option<Duration>,
+    /// How long after its end it still can be.
+    pub grace: Duration,
+    /// Whether certificates that this Ravelin issued count.
+    pub own: bool,
+    /// Named earlier CAs whose certificates count: each with the certificate of that CA.
+    pub earlier: Vec<(String, std::sync::Arc<Certificate>)>,
+    /// Whether subject and alternative names may change.
+    pub allow_name_change: bool,
+    /// Whether the key may stay the same.
+    pub allow_same_key: bool,
+}
+
+/// Whether people decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Approval {
+    /// Policy alone decides.
+    Automatic,
+    /// Policy decides what may be asked, people decide each case.
+    Manual,
+    /// First enrollments wait for people, renewals do not.
+    ManualFirst,
+}
+
+crate::algorithm::named!(Approval, "approval", {
+    Automatic => "automatic",
+    Manual => "manual",
+    ManualFirst => "manual-first",
+});
+
+/// `3/day`: at most so many certificates for one device in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceLimitRule {
+    /// The most.
+    pub count: u32,
+    /// The period.
+    pub period: Duration,
+}
+
+/// What a shared endpoint knows of a request when it looks for the group.
+pub struct MatchInput<'a> {
+    /// The CSR.
+    pub csr: &'a VerifiedCsr,
+    /// The group of the one-time challenge that came with it, if it is one that we know.
+    pub challenge_group: Option<&'a str>,
+    /// Whether a challenge came with it that might be this group's shared one: decided by the group itself.
+    pub challenge: Option<&'a str>,
+    /// The group of the certificate that it renews.
+    pub renews_group: Option<&'a str>,
+    /// Where it came from.
+    pub source: IpAddr,
+}

@@ -1,0 +1,1 @@
+//! SCEP (RFC 8894): message codec, envelope, operations, HTTP service, client.

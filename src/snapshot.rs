@@ -1,0 +1,72 @@
+//! One immutable picture of the configuration: endpoints, groups, profiles, issuers and the RA's keys, resolved and cross-checked.
+//!
+//! A request pins the snapshot that was current when it came, and is decided by that one to the end. A reload builds a new one
+//! as a whole or not at all.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::algorithm::AlgorithmProfile;
+use crate::crypto::RaIdentity;
+use crate::policy::{DeviceGroup, Endpoint};
+use crate::upstream::UpstreamCa;
+use crate::x509::Certificate;
+
+/// The picture.
+pub struct Snapshot {
+    /// Counts loads since the start, from 1.
+    pub generation: u64,
+    /// SHA-256 over all that was read.
+    pub digest: [u8; 32],
+    /// When it was loaded.
+    pub loaded_at: Timestamp,
+    /// The endpoints, longest path first.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// The device groups by name.
+    pub groups: BTreeMap<String, Arc<DeviceGroup>>,
+    /// The algorithm profiles by name.
+    pub profiles: BTreeMap<String, Arc<AlgorithmProfile>>,
+    /// The upstreams by name.
+    pub upstreams: BTreeMap<String, Arc<dyn UpstreamCa>>,
+    /// The RA's keys on the SCEP transport.
+    pub ra: Arc<RaIdentity>,
+    /// How long a request waits for its issuer before the answer is PENDING.
+    pub patience: Duration,
+    /// CA certificates whose leaves make a request a renewal: those of our issuers (earlier generations too), and the earlier CAs
+    /// that groups name.
+    pub renewal_issuers: Vec<Arc<Certificate>>,
+}
+
+impl Snapshot {
+    /// The endpoint for a request: by path (any suffix such as `/pkiclient.exe` is taken), host and source; else the default one.
+    pub fn endpoint(&self, host: Option<&str>, path: &str, source: IpAddr) -> Option<&Arc<Endpoint>> {
+        let fits = |endpoint: &&Arc<Endpoint>| endpoint.serves_host(host) && endpoint.admits(source);
+        let under = |endpoint: &&Arc<Endpoint>| {
+            path.strip_prefix(endpoint.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.endpoints
+            .iter()
+            .filter(under)
+            .find(fits)
+            .or_else(|| self.endpoints.iter().filter(|endpoint| endpoint.default).find(fits))
+    }
+
+    /// The profile that a group is on.
+    pub fn profile_of(&self, group: &DeviceGroup) -> Option<&Arc<AlgorithmProfile>> {
+        self.profiles.get(&group.profile)
+    }
+
+    /// The issuer of a profile.
+    pub fn upstream_of(&self, profile: &AlgorithmProfile) -> Option<&Arc<dyn UpstreamCa>> {
+        self.upstreams.get(&profile.issuer.upstream)
+    }
+
+    /// The digest as hex.
+    pub fn digest_hex(&self) -> String {
+        hex::encode(self.digest)
+    }
+}
