@@ -11,12 +11,13 @@ use zeroize::Zeroizing;
 use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport, SignatureAlgorithm};
 
 pub mod aws_lc;
+#[allow(unsafe_code)]
 mod ffi;
 pub mod keystore;
 pub mod pool;
 pub mod ra;
 
-pub use pool::CryptoPool;
+pub use pool::{CryptoPool, PoolError};
 pub use ra::RaIdentity;
 
 /// The backend in use.

@@ -3,6 +3,8 @@
 //! Old devices speak SCEP. Ravelin answers them, decides by policy whether and what they may have, and gets the certificate from
 //! an upstream CA that signs with the algorithm which the device's group is on today.
 
+#![deny(unsafe_code)]
+
 pub mod algorithm;
 pub mod config;
 pub mod crypto;

@@ -1,10 +1,16 @@
-//! The default backend: AWS-LC through `aws-lc-rs`.
+//! The default backend: AWS-LC, through `aws-lc-rs` and, where that lacks something, through the calls of `ffi.rs`.
 
-use std::sync::Arc;
+use aws_lc_rs::{digest, hmac, rand};
 
-use zeroize::Zeroizing;
+use super::{CryptoProvider, Digester, SecureRandom, ffi};
+use crate::algorithm::Digest;
 
-use super::*;
+mod content;
+mod keys;
+mod padding;
+mod public_key;
+mod transport;
+mod verify;
 
 /// The provider.
 pub static PROVIDER: CryptoProvider = CryptoProvider {
@@ -17,65 +23,61 @@ pub static PROVIDER: CryptoProvider = CryptoProvider {
     random: &AwsLc,
 };
 
+/// All parts of the provider: AWS-LC has no state of its own.
 struct AwsLc;
 
 impl Digester for AwsLc {
-    fn digest(&self, _algorithm: Digest, _data: &[u8]) -> Vec<u8> {
-        todo!()
+    fn digest(&self, algorithm: Digest, data: &[u8]) -> Vec<u8> {
+        Hash::of(algorithm, data).as_ref().to_vec()
     }
-    fn sha256(&self, _data: &[u8]) -> [u8; 32] {
-        todo!()
+
+    fn sha256(&self, data: &[u8]) -> [u8; 32] {
+        digest::digest(&digest::SHA256, data).as_ref().try_into().expect("SHA-256 gives 32 octets")
     }
-    fn hmac_sha256(&self, _key: &[u8], _data: &[u8]) -> [u8; 32] {
-        todo!()
-    }
-}
-impl Verifier for AwsLc {
-    fn algorithms(&self) -> &'static [SignatureAlgorithm] {
-        todo!()
-    }
-    fn verify(&self, _: SignatureAlgorithm, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), CryptoError> {
-        todo!()
+
+    fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        hmac::sign(&key, data).as_ref().try_into().expect("HMAC-SHA-256 gives 32 octets")
     }
 }
-impl KeyFactory for AwsLc {
-    fn generate(&self, _: KeyAlgorithm) -> Result<Arc<dyn Signer>, CryptoError> {
-        todo!()
-    }
-    fn signer(&self, _: &[u8]) -> Result<Arc<dyn Signer>, CryptoError> {
-        todo!()
-    }
-    fn decrypter(&self, _: &[u8]) -> Result<Arc<dyn Decrypter>, CryptoError> {
-        todo!()
-    }
-}
-impl KeyEncrypter for AwsLc {
-    fn wrap_key(&self, _: KeyTransport, _: &[u8], _: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        todo!()
-    }
-    fn can_wrap(&self, _: &[u8]) -> bool {
-        todo!()
-    }
-}
-impl ContentEncryption for AwsLc {
-    fn encrypt(&self, _: ContentCipher, _: &[u8], _: &[u8], _: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        todo!()
-    }
-    fn decrypt(&self, _: ContentCipher, _: &[u8], _: &[u8], _: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        todo!()
-    }
-    fn encrypt_blocks(&self, _: ContentCipher, _: &[u8], _: &[u8], _: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        todo!()
-    }
-    fn decrypt_blocks(&self, _: ContentCipher, _: &[u8], _: &[u8], _: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        todo!()
-    }
-    fn pbkdf2(&self, _: Digest, _: &[u8], _: &[u8], _: u32, _: usize) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        todo!()
-    }
-}
+
 impl SecureRandom for AwsLc {
-    fn fill(&self, _: &mut [u8]) {
-        todo!()
+    fn fill(&self, out: &mut [u8]) {
+        if rand::fill(out).is_err() {
+            // Without randomness there is no safe answer to anything.
+            eprintln!("The system gives no randomness.");
+            std::process::abort();
+        }
     }
 }
+
+/// A digest that was computed, without an allocation.
+enum Hash {
+    Md5([u8; 16]),
+    Other(digest::Digest),
+}
+
+impl Hash {
+    fn of(algorithm: Digest, data: &[u8]) -> Self {
+        let algorithm = match algorithm {
+            Digest::Md5 => return Hash::Md5(ffi::md5(data)),
+            Digest::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Digest::Sha256 => &digest::SHA256,
+            Digest::Sha384 => &digest::SHA384,
+            Digest::Sha512 => &digest::SHA512,
+        };
+        Hash::Other(digest::digest(algorithm, data))
+    }
+}
+
+impl AsRef<[u8]> for Hash {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Hash::Md5(hash) => hash,
+            Hash::Other(hash) => hash.as_ref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,66 +1,195 @@
 //! A bounded pool of threads for work that is too slow for an async thread.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
 
 /// Runs blocking work (signatures, decryption, key generation) on its own threads, with a bound on how much may wait.
+///
+/// The threads end, after what is queued, when the last clone of the pool is dropped.
 #[derive(Clone)]
 pub struct CryptoPool {
-    jobs: std::sync::mpsc::Sender<Job>,
+    owner: Arc<Owner>,
     slots: Arc<Semaphore>,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// The pool has as much waiting as it may have: the answer is "come again later".
+/// Why the pool gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the crypto pool is full")]
-pub struct PoolFull;
+pub enum PoolError {
+    /// The pool has as much waiting as it may have: the answer is "come again later".
+    #[error("the crypto pool is full")]
+    Full,
+    /// The work panicked: a fault of ours, and told in the log. The thread goes on with the next job.
+    #[error("work on the crypto pool panicked")]
+    Panicked,
+}
 
 impl CryptoPool {
     /// Starts `threads` threads that together hold at most `queue` jobs, running ones included.
     pub fn start(threads: usize, queue: usize) -> Self {
-        let (jobs, receiver) = std::sync::mpsc::channel::<Job>();
-        let receiver = Arc::new(std::sync::Mutex::new(receiver));
+        let queue_of_jobs = Arc::new(Queue::default());
         for number in 0..threads.max(1) {
-            let receiver = Arc::clone(&receiver);
+            let queue_of_jobs = Arc::clone(&queue_of_jobs);
             std::thread::Builder::new()
                 .name(format!("crypto-{number}"))
                 .spawn(move || {
-                    loop {
-                        let next = receiver.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).recv();
-                        match next {
-                            Ok(job) => job(),
-                            Err(_) => break,
-                        }
+                    while let Some(job) = queue_of_jobs.next() {
+                        job();
                     }
                 })
                 .expect("the system can start a thread");
         }
-        Self { jobs, slots: Arc::new(Semaphore::new(queue.max(1))) }
+        Self { owner: Arc::new(Owner(queue_of_jobs)), slots: Arc::new(Semaphore::new(queue.max(1))) }
     }
 
     /// Runs `work` and waits for what it gives. A full pool refuses at once.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolFull> {
-        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PoolFull)?;
+    ///
+    /// A caller that stops waiting does not stop the work.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
+        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PoolError::Full)?;
         let (done, result) = oneshot::channel();
         let span = tracing::Span::current();
-        let job = Box::new(move || {
-            // The permit is held while the job waits and runs.
-            let _permit = permit;
-            let _entered = span.enter();
-            if let Ok(value) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-                let _ = done.send(value);
-            }
-        });
-        self.jobs.send(job).map_err(|_| PoolFull)?;
-        // The sender is dropped without a value only if the work panicked; the caller sees that as a panic of its own.
-        Ok(result.await.expect("work on the crypto pool does not panic"))
+        self.owner.0.push(Box::new(move || {
+            let value = span.in_scope(|| {
+                catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+                    // The panic hook has told where and why; this says in which request.
+                    tracing::error!("Work on the crypto pool panicked.");
+                    PoolError::Panicked
+                })
+            });
+            // The slot is held while the job waits and runs, and free before the caller can ask for the next.
+            drop(permit);
+            let _ = done.send(value);
+        }));
+        // The sender always sends; it could only be dropped by a panic in a `Drop` of the work itself.
+        result.await.unwrap_or(Err(PoolError::Panicked))
     }
 
     /// How many more jobs the pool would take now.
     pub fn free(&self) -> usize {
         self.slots.available_permits()
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Closes the queue when the last clone of the pool goes.
+struct Owner(Arc<Queue>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Jobs in the order in which they came. The lock is held for a push or a pop and never while anybody waits or works.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&self, job: Job) {
+        self.lock().jobs.push_back(job);
+        self.wake.notify_one();
+    }
+
+    /// The next job, or `None` once the queue is closed and empty.
+    fn next(&self) -> Option<Job> {
+        let mut state = self
+            .wake
+            .wait_while(self.lock(), |state| state.jobs.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.jobs.pop_front()
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held, and a queue is whole between any two steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn runs_work_and_gives_its_value() {
+        let pool = CryptoPool::start(2, 4);
+        assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
+        assert_eq!(pool.free(), 4);
+    }
+
+    #[tokio::test]
+    async fn refuses_at_once_when_full() {
+        let pool = CryptoPool::start(1, 2);
+        let (release, wait) = mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(move || wait.recv()).await }
+        });
+        let second = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(|| ()).await }
+        });
+        while pool.free() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.run(|| ()).await, Err(PoolError::Full));
+        release.send(()).unwrap();
+        assert_eq!(first.await.unwrap(), Ok(Ok(())));
+        assert_eq!(second.await.unwrap(), Ok(()));
+        assert_eq!(pool.run(|| 1).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_thread_goes_on() {
+        let pool = CryptoPool::start(1, 1);
+        for _ in 0..3 {
+            assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(PoolError::Panicked));
+        }
+        assert_eq!(pool.run(|| 1).await, Ok(1));
+        assert_eq!(pool.free(), 1);
+    }
+
+    #[tokio::test]
+    async fn finishes_what_is_queued_after_the_last_handle_is_gone() {
+        let pool = CryptoPool::start(1, 8);
+        let (tell, told) = mpsc::channel();
+        let (release, wait) = mpsc::channel::<()>();
+        let jobs: Vec<_> = std::iter::once(tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(move || wait.recv().is_ok()).await.map(drop) }
+        }))
+        .chain((0..3).map(|n| {
+            let (pool, tell) = (pool.clone(), tell.clone());
+            tokio::spawn(async move { pool.run(move || tell.send(n).unwrap()).await })
+        }))
+        .collect();
+        while pool.free() > 4 {
+            tokio::task::yield_now().await;
+        }
+        jobs.iter().for_each(|job| job.abort());
+        drop((pool, tell));
+        release.send(()).unwrap();
+        let mut seen: Vec<_> = tokio::task::spawn_blocking(move || told.iter().collect()).await.unwrap();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2]);
     }
 }
