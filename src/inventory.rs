@@ -59,7 +59,9 @@ pub trait Inventory: Send + Sync {
     /// not waiting.
     async fn decide(&self, id: TransactionId, decision: Decision) -> Result<Option<Transaction>, InventoryError>;
 
-    /// Takes up to `limit` transactions whose work is due and that nobody holds, and holds them until `until`.
+    /// Takes up to `limit` transactions whose work is due and that nobody holds (or whose holder's time is up), and holds them
+    /// until `until`. The attempts come back as they were; what was `Prepared` is `Submitted` on disk from then on, so that after
+    /// a crash nobody believes that the issuer surely has not heard of it.
     async fn claim(
         &self,
         node: &str,
@@ -356,8 +358,10 @@ pub struct Attempt {
 /// Where an attempt stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttemptState {
-    /// On disk; the issuer may or may not have heard of it.
+    /// On disk; the issuer surely has not heard of it.
     Prepared,
+    /// On disk; the issuer may have heard of it.
+    Submitted,
     /// The issuer said "later".
     Waiting,
     /// The issuer issued.
@@ -370,6 +374,7 @@ pub enum AttemptState {
 
 crate::algorithm::named!(AttemptState, "attempt state", {
     Prepared => "prepared",
+    Submitted => "submitted",
     Waiting => "waiting",
     Issued => "issued",
     Rejected => "rejected",

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod algorithm;
+pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod enroll;
