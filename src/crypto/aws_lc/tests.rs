@@ -4,6 +4,9 @@ use super::*;
 use crate::algorithm::{ContentCipher, KeyAlgorithm, KeyTransport, SignatureAlgorithm};
 use crate::crypto::CryptoError;
 
+mod openssl;
+mod published;
+
 const P: &CryptoProvider = &PROVIDER;
 
 /// Kinds of key that are made here; the RSA size keeps the tests quick.
