@@ -1,0 +1,231 @@
+//! One CA in its folder, as it was loaded: immutable, replaced whole when its key rolls over.
+//!
+//! ```text
+//! <dir>/<name>/certificate.pem        its certificate
+//!              key.pem                its key, encrypted PKCS#8
+//!              chain.pem              the certificates above it, issuer first (none for a root)
+//!              ca.toml                settings
+//!              serial.key             32 secret octets that serial numbers are made with
+//!              next-certificate.pem, next-key.pem, next-chain.pem         prepared for the rollover
+//!              previous-N-certificate.pem, previous-N-key.pem             earlier generations, oldest first
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::assembly::IssuerKeys;
+use super::crl::CrlCache;
+use super::settings::Settings;
+use super::{LocalCaError, files};
+use crate::crypto::{Signer, keystore, provider};
+use crate::x509::{Certificate, spki};
+
+/// A CA that can sign.
+pub(super) struct Authority {
+    pub(super) certificate: Arc<Certificate>,
+    /// The CA's own certificate first, the root last.
+    pub(super) chain: Arc<[Arc<Certificate>]>,
+    pub(super) keys: IssuerKeys,
+    pub(super) settings: Settings,
+    pub(super) serial_key: Zeroizing<Vec<u8>>,
+    pub(super) next: Option<Arc<Certificate>>,
+    pub(super) previous: Vec<Previous>,
+    pub(super) crls: CrlCache,
+}
+
+/// An earlier generation. Its key is read only when somebody asks for its CRL.
+#[derive(Clone)]
+pub(super) struct Previous {
+    pub(super) certificate: Arc<Certificate>,
+    pub(super) key: PathBuf,
+}
+
+impl Authority {
+    /// Loads the CA in this folder, and ends a rollover that was broken off.
+    pub(super) fn load(dir: &Path, passphrase: &str) -> Result<Self, LocalCaError> {
+        let mut certificate = read_certificate(&dir.join(CERTIFICATE))?;
+        let signer = read_signer(&dir.join(KEY), passphrase)?;
+        if !same_key(signer.spki(), certificate.spki()) {
+            let next = dir.join(NEXT_CERTIFICATE);
+            if !next.is_file() || !same_key(signer.spki(), read_certificate(&next)?.spki()) {
+                return Err(LocalCaError::KeyMismatch { certificate: dir.join(CERTIFICATE), key: dir.join(KEY) });
+            }
+            finish_activation(dir)?;
+            certificate = read_certificate(&dir.join(CERTIFICATE))?;
+        }
+        if !certificate.is_ca() {
+            return Err(LocalCaError::NotACa { path: dir.join(CERTIFICATE) });
+        }
+        let certificate = Arc::new(certificate);
+        let next = dir.join(NEXT_CERTIFICATE);
+        Ok(Authority {
+            chain: read_chain(&certificate, &dir.join(CHAIN))?.into(),
+            keys: IssuerKeys { primary: signer },
+            settings: Settings::read(&dir.join(SETTINGS))?,
+            serial_key: read_serial_key(&dir.join(SERIAL_KEY))?,
+            next: if next.is_file() { Some(Arc::new(read_certificate(&next)?)) } else { None },
+            previous: read_previous(dir)?,
+            crls: CrlCache::default(),
+            certificate,
+        })
+    }
+
+    /// What authorityKeyIdentifier says in what this CA issues.
+    pub(super) fn key_identifier(&self) -> Result<Vec<u8>, LocalCaError> {
+        key_identifier(&self.certificate)
+    }
+}
+
+/// The key identifier of a CA certificate: what it says itself, else the SHA-1 of its key.
+pub(super) fn key_identifier(certificate: &Certificate) -> Result<Vec<u8>, LocalCaError> {
+    match certificate.subject_key_identifier() {
+        Some(identifier) => Ok(identifier),
+        None => Ok(spki::key_identifier(certificate.spki())?.to_vec()),
+    }
+}
+
+/// Whether two SubjectPublicKeyInfo name the same key, however their parameters are written.
+pub(crate) fn same_key(a: &[u8], b: &[u8]) -> bool {
+    fn bits(der: &[u8]) -> Option<(der::oid::ObjectIdentifier, Vec<u8>)> {
+        let info = <::spki::SubjectPublicKeyInfoRef<'_> as der::Decode>::from_der(der).ok()?;
+        Some((info.algorithm.oid, info.subject_public_key.raw_bytes().to_vec()))
+    }
+    a == b || matches!((bits(a), bits(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// The CA folders in `dir`, by name.
+pub(super) fn folders(dir: &Path) -> Result<Vec<String>, LocalCaError> {
+    let mut names = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+        Err(e) => return Err(LocalCaError::io(dir)(e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(LocalCaError::io(dir))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && check_name(&name).is_ok()
+            && entry.path().join(CERTIFICATE).is_file()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Lets only names through that are safe as a folder.
+pub(super) fn check_name(name: &str) -> Result<(), LocalCaError> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(fits) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Ok(())
+    } else {
+        Err(LocalCaError::BadName { name: name.to_owned() })
+    }
+}
+
+/// Puts the next generation in the place of the current one, which stays as `previous-N-*`.
+///
+/// The key is renamed first and the certificate last. Whoever finds a key that fits the next certificate knows that
+/// [`finish_activation`] is what is missing.
+pub(super) fn activate(dir: &Path) -> Result<(), LocalCaError> {
+    let number =
+        files::numbered(dir, "previous-", "-certificate.pem").map_err(LocalCaError::io(dir))?.last().map_or(1, |n| n + 1);
+    for (from, to) in [(KEY, "key"), (CERTIFICATE, "certificate")] {
+        let path = dir.join(from);
+        files::keep_as(&path, &dir.join(format!("previous-{number}-{to}.pem"))).map_err(LocalCaError::io(&path))?;
+    }
+    let key = dir.join(KEY);
+    files::rename(&dir.join(NEXT_KEY), &key).map_err(LocalCaError::io(&key))?;
+    finish_activation(dir)
+}
+
+fn finish_activation(dir: &Path) -> Result<(), LocalCaError> {
+    for (from, to) in [(NEXT_CHAIN, CHAIN), (NEXT_CERTIFICATE, CERTIFICATE)] {
+        let from = dir.join(from);
+        if from.is_file() {
+            files::rename(&from, &dir.join(to)).map_err(LocalCaError::io(&from))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_certificate(path: &Path) -> Result<Certificate, LocalCaError> {
+    let text = fs::read_to_string(path).map_err(LocalCaError::io(path))?;
+    Certificate::from_pem(&text).map_err(|source| LocalCaError::Certificate { path: path.to_owned(), source })
+}
+
+pub(super) fn read_signer(path: &Path, passphrase: &str) -> Result<Arc<dyn Signer>, LocalCaError> {
+    let pkcs8 = keystore::read_key(path, Some(passphrase))?;
+    Ok(provider().keys.signer(&pkcs8)?)
+}
+
+/// The certificate and what is above it, each checked to have signed the one before.
+fn read_chain(certificate: &Arc<Certificate>, path: &Path) -> Result<Vec<Arc<Certificate>>, LocalCaError> {
+    let mut chain = vec![Arc::clone(certificate)];
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => {}
+        Ok(text) => {
+            let above = Certificate::chain_from_pem(&text)
+                .map_err(|source| LocalCaError::Certificate { path: path.to_owned(), source })?;
+            chain.extend(above.into_iter().map(Arc::new));
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(LocalCaError::io(path)(e)),
+    }
+    for pair in chain.windows(2) {
+        let (below, above) = (&pair[0], &pair[1]);
+        if below.issuer() != above.subject() || !above.is_ca() || below.verify_signed_by(above.spki()).is_err() {
+            return Err(LocalCaError::BrokenChain { path: path.to_owned() });
+        }
+    }
+    Ok(chain)
+}
+
+/// Reads the serial key; a CA that was made elsewhere gets one on its first start.
+fn read_serial_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, LocalCaError> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let text = Zeroizing::new(text);
+            let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
+            if key.len() != SERIAL_KEY_LEN {
+                let why = format!("it must hold {SERIAL_KEY_LEN} octets in hex; restore it, or remove it to have a new one made");
+                return Err(LocalCaError::Settings { path: path.to_owned(), why });
+            }
+            Ok(key)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_serial_key(path),
+        Err(e) => Err(LocalCaError::io(path)(e)),
+    }
+}
+
+/// Makes a serial key.
+pub(super) fn write_serial_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, LocalCaError> {
+    let key = Zeroizing::new(provider().random::<SERIAL_KEY_LEN>().to_vec());
+    files::write_secret(path, Zeroizing::new(hex::encode(&*key)).as_bytes()).map_err(LocalCaError::io(path))?;
+    Ok(key)
+}
+
+fn read_previous(dir: &Path) -> Result<Vec<Previous>, LocalCaError> {
+    let numbers = files::numbered(dir, "previous-", "-certificate.pem").map_err(LocalCaError::io(dir))?;
+    numbers
+        .into_iter()
+        .map(|n| {
+            let certificate = Arc::new(read_certificate(&dir.join(format!("previous-{n}-certificate.pem")))?);
+            Ok(Previous { certificate, key: dir.join(format!("previous-{n}-key.pem")) })
+        })
+        .collect()
+}
+
+pub(super) const CERTIFICATE: &str = "certificate.pem";
+pub(super) const KEY: &str = "key.pem";
+pub(super) const CHAIN: &str = "chain.pem";
+pub(super) const SETTINGS: &str = "ca.toml";
+pub(super) const SERIAL_KEY: &str = "serial.key";
+pub(super) const NEXT_CERTIFICATE: &str = "next-certificate.pem";
+pub(super) const NEXT_KEY: &str = "next-key.pem";
+pub(super) const NEXT_CHAIN: &str = "next-chain.pem";
+const SERIAL_KEY_LEN: usize = 32;
