@@ -13,6 +13,7 @@ use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport, Signat
 pub mod aws_lc;
 #[allow(unsafe_code)]
 mod ffi;
+pub mod floor;
 pub mod keystore;
 pub mod pool;
 pub mod ra;

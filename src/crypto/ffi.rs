@@ -287,8 +287,8 @@ impl Builder {
     /// Runs `write`, which answers 1 if it succeeded, and gives what it wrote.
     fn build(write: impl FnOnce(*mut c::CBB) -> c_int) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let mut cbb = std::mem::MaybeUninit::<c::CBB>::uninit();
-        // SAFETY: `CBB_init` writes the whole structure before it can fail, so that it may be assumed initialised after, and
-        // cleaned up.
+        // SAFETY: `CBB_zero` writes the whole structure, so that it is initialised and may be cleaned up whether or not
+        // `CBB_init` succeeds. A buffer without children holds no pointer to itself, so that it may be moved.
         let (done, mut builder) = unsafe {
             c::CBB_zero(cbb.as_mut_ptr());
             let done = c::CBB_init(cbb.as_mut_ptr(), 2048);

@@ -35,6 +35,9 @@ impl CryptoPool {
             std::thread::Builder::new()
                 .name(format!("crypto-{number}"))
                 .spawn(move || {
+                    // AWS-LC gathers entropy of its own at the first random octet of a process, which takes some 80 ms: now,
+                    // while nobody waits, rather than in the first request.
+                    super::provider().random::<1>();
                     while let Some(job) = queue_of_jobs.next() {
                         job();
                     }

@@ -60,6 +60,10 @@ impl KeyFactory for AwsLc {
     }
 
     fn decrypter(&self, pkcs8: &[u8]) -> Result<Arc<dyn Decrypter>, CryptoError> {
+        let info = PrivateKeyInfoRef::from_der(pkcs8).map_err(|_| CryptoError::BadKey)?;
+        if info.algorithm.oid != RSA_ENCRYPTION {
+            return Err(CryptoError::BadKey);
+        }
         Ok(Arc::new(RsaDecrypter::new(ffi::PrivateKey::from_pkcs8(pkcs8)?)?))
     }
 }
