@@ -2,6 +2,7 @@
 //!
 //! What devices send is read with tolerance and keeps its original bytes; what we make is strict DER (RFC 5280).
 
+pub mod algorithm_identifier;
 pub mod ber;
 pub mod builder;
 pub mod certificate;
@@ -9,7 +10,11 @@ pub mod crl;
 pub mod csr;
 pub mod extension;
 pub mod name;
+pub mod pem;
+mod signed;
 pub mod spki;
+mod time;
+pub(crate) mod tlv;
 
 pub use certificate::Certificate;
 pub use csr::VerifiedCsr;
