@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod enroll;
 pub mod inventory;
 pub mod policy;
+pub mod ra;
 pub mod scep;
 pub mod snapshot;
 pub mod telemetry;
