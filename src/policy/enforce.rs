@@ -1,18 +1,457 @@
 //! What a group lets through, rewrites or refuses.
 
+use der::Decode;
+use der::oid::ObjectIdentifier;
+use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::algorithm::AlgorithmProfile;
+use super::pattern::Scope;
+use super::{Captures, DeviceGroup, SubjectPattern, SubjectTemplate, Template, TextPattern, weak_key};
+use crate::algorithm::{AlgorithmProfile, KeyAlgorithm, KeyRule};
 use crate::upstream::Capabilities;
+use crate::x509::extension::extended_key_usage_name;
 use crate::x509::{Certificate, DistinguishedName, KeyUsage, SubjectAltName, VerifiedCsr};
 
-/// How names, keys and usages are let through, rewritten or refused.
-#[derive(Debug)]
-pub(in crate::policy) struct Rules {}
+/// How names, keys and usages are let through, rewritten or refused: the `[enforce]` table.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Subject keys, narrower than what the profile accepts; empty is whatever the profile accepts.
+    pub keys: Vec<KeyRule>,
+    /// Subjects that are let through; empty is any.
+    pub subject: Vec<SubjectPattern>,
+    /// The subject to issue instead of the requested one.
+    pub set_subject: Option<SubjectTemplate>,
+    /// Alternative names.
+    pub names: NameRules,
+    /// Extended key usages that are let through.
+    pub usages: Vec<ObjectIdentifier>,
+    /// Extended key usages for a request that asks for none.
+    pub default_usages: Vec<ObjectIdentifier>,
+    /// What happens to an extended key usage that is not let through.
+    pub unlisted_usages: Unlisted,
+    /// Key usages that are let through.
+    pub key_usage: KeyUsage,
+    /// What happens to a key usage that is not let through.
+    pub unlisted_key_usage: Unlisted,
+}
 
-/// What a request must look like to be of a group at a shared endpoint.
-#[derive(Debug)]
-pub(in crate::policy) struct Matching {}
+/// Which alternative names are let through.
+#[derive(Clone, Debug)]
+pub struct NameRules {
+    /// DNS names.
+    pub dns: Vec<TextPattern>,
+    /// IP addresses.
+    pub ip: Vec<IpNet>,
+    /// URIs.
+    pub uri: Vec<TextPattern>,
+    /// Mail addresses.
+    pub email: Vec<TextPattern>,
+    /// Names of any other kind.
+    pub other: OtherNames,
+    /// What happens to a name that is not let through.
+    pub unlisted: Unlisted,
+    /// Names that every certificate gets.
+    pub add: Vec<(NameKind, Template)>,
+}
+
+/// What happens to what is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unlisted {
+    /// The request is refused.
+    Refuse,
+    /// It is left out of the certificate.
+    Drop,
+}
+
+crate::algorithm::named!(Unlisted, "treatment of what is not listed", { Refuse => "refuse", Drop => "drop" });
+
+/// Whether alternative names of other kinds (directoryName, otherName, registeredID, …) are let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherNames {
+    /// They are.
+    Allow,
+    /// They are treated like any name that is not listed.
+    Unlisted,
+    /// They never are: the request is refused.
+    Refuse,
+}
+
+crate::algorithm::named!(OtherNames, "treatment of other names", {
+    Allow => "allow",
+    Unlisted => "unlisted",
+    Refuse => "refuse",
+});
+
+/// The kind of an alternative name that can be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NameKind {
+    /// A DNS name.
+    Dns,
+    /// An IP address.
+    Ip,
+    /// A URI.
+    Uri,
+    /// A mail address.
+    Email,
+}
+
+crate::algorithm::named!(NameKind, "kind of alternative name", { Dns => "dns", Ip => "ip", Uri => "uri", Email => "email" });
+
+/// A group that says nothing in `[enforce]`: any subject and key of the profile, no alternative names, client authentication.
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            keys: Vec::new(),
+            subject: Vec::new(),
+            set_subject: None,
+            names: NameRules::default(),
+            usages: vec![CLIENT_AUTH],
+            default_usages: vec![CLIENT_AUTH],
+            unlisted_usages: Unlisted::Refuse,
+            key_usage: KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::KEY_ENCIPHERMENT),
+            unlisted_key_usage: Unlisted::Drop,
+        }
+    }
+}
+
+impl Default for NameRules {
+    fn default() -> Self {
+        NameRules {
+            dns: Vec::new(),
+            ip: Vec::new(),
+            uri: Vec::new(),
+            email: Vec::new(),
+            other: OtherNames::Unlisted,
+            unlisted: Unlisted::Refuse,
+            add: Vec::new(),
+        }
+    }
+}
+
+impl Rules {
+    /// Decides: key, subject, alternative names, usages, what a renewal is bound to, device. In this order, so that the first
+    /// refusal names what is most wrong.
+    pub(super) fn permit(&self, group: &DeviceGroup, input: &PermitInput<'_>) -> Result<Permit, Denial> {
+        let mut changes = Vec::new();
+        self.check_key(input)?;
+        let (subject, names) = self.names(group, input, &mut changes)?;
+        let key_usage = self.key_usage(input, &mut changes)?;
+        let extended_key_usages = self.extended_key_usages(input, &mut changes)?;
+        check_extensions(input, &mut changes)?;
+        let device = group
+            .device_of(&subject, &names)
+            .or_else(|| group.device_of(input.csr.subject(), input.csr.subject_alt_names()));
+        if device.is_none() {
+            let wanted = group.device.join(", ");
+            return deny(DenialCode::NoDevice, format!("the request has none of {wanted}: the device cannot be told"));
+        }
+        Ok(Permit { subject, subject_alt_names: names, key_usage, extended_key_usages, device, changes })
+    }
+
+    fn check_key(&self, input: &PermitInput<'_>) -> Result<(), Denial> {
+        let key = input.csr.key();
+        let profile = input.profile;
+        if !profile.accepts(key) {
+            let accepted = list(&profile.accepts);
+            return deny(DenialCode::KeyNotAccepted, format!("profile {} accepts {accepted}, not {key}", profile.name));
+        }
+        if !self.keys.is_empty() && !self.keys.iter().any(|rule| rule.admits(key)) {
+            return deny(DenialCode::KeyNotAccepted, format!("the group accepts {}, not {key}", list(&self.keys)));
+        }
+        if !input.issuer.subject_keys.iter().any(|rule| rule.admits(key)) {
+            let taken = list(&input.issuer.subject_keys);
+            return deny(DenialCode::IssuerCannot, format!("the issuer certifies {taken}, not {key}"));
+        }
+        match weak_key::weakness(input.csr.spki()) {
+            Some(why) => deny(DenialCode::KeyWeak, why),
+            None => Ok(()),
+        }
+    }
+
+    /// Subject and alternative names of the certificate.
+    fn names(
+        &self,
+        group: &DeviceGroup,
+        input: &PermitInput<'_>,
+        changes: &mut Vec<String>,
+    ) -> Result<(DistinguishedName, Vec<SubjectAltName>), Denial> {
+        let requested = (input.csr.subject().clone(), input.csr.subject_alt_names().to_vec());
+        let bound = match input.renews {
+            Some(certificate) if !group.renewal.as_ref().is_some_and(|r| r.allow_name_change) => Some(certificate),
+            _ => None,
+        };
+        // A device that renews may ask for what it was given, and what it was given may be what rules made of its first request.
+        let rewrites = self.set_subject.is_some() || !self.names.add.is_empty() || self.names.unlisted == Unlisted::Drop;
+        if rewrites && bound.is_some_and(|certificate| names_differ(certificate, &requested.0, &requested.1).is_none()) {
+            return Ok(requested);
+        }
+        let captures = self.check_subject(&requested.0)?;
+        let scope = Scope { captures: &captures, subject: &requested.0, names: &requested.1 };
+        let subject = self.subject(input, &scope, changes)?;
+        let names = self.alternative_names(input, &scope, changes)?;
+        if let Some(difference) = bound.and_then(|certificate| names_differ(certificate, &subject, &names)) {
+            return deny(DenialCode::RenewalNameChanged, difference);
+        }
+        Ok((subject, names))
+    }
+
+    fn check_subject(&self, subject: &DistinguishedName) -> Result<Captures, Denial> {
+        if self.subject.is_empty() {
+            return Ok(Captures::new());
+        }
+        self.subject.iter().find_map(|pattern| pattern.matches(subject)).ok_or_else(|| Denial {
+            code: DenialCode::SubjectNotAllowed,
+            detail: format!("subject {subject} does not fit {}", self.subject.iter().map(|p| p.text()).collect::<Vec<_>>().join(" or ")),
+        })
+    }
+
+    fn subject(
+        &self,
+        input: &PermitInput<'_>,
+        scope: &Scope<'_>,
+        changes: &mut Vec<String>,
+    ) -> Result<DistinguishedName, Denial> {
+        let Some(template) = &self.set_subject else { return Ok(scope.subject.clone()) };
+        let subject = template.expand(scope).map_err(|why| Denial {
+            code: DenialCode::SubjectNotAllowed,
+            detail: format!("the subject cannot be rewritten: {why}"),
+        })?;
+        if subject.rdns() != scope.subject.rdns() {
+            if !input.issuer.overrides_subject {
+                return deny(DenialCode::IssuerCannot, format!("the issuer cannot issue {subject} for a request for {}", scope.subject));
+            }
+            changes.push(format!("subject {} becomes {subject}", scope.subject));
+        }
+        Ok(subject)
+    }
+
+    fn alternative_names(
+        &self,
+        input: &PermitInput<'_>,
+        scope: &Scope<'_>,
+        changes: &mut Vec<String>,
+    ) -> Result<Vec<SubjectAltName>, Denial> {
+        let before = changes.len();
+        let mut names: Vec<SubjectAltName> = Vec::new();
+        for name in scope.names {
+            let shown = format!("{}:{}", name.kind(), name.value());
+            let unlisted = match self.names.admits(name, scope) {
+                Ok(()) => {
+                    names.push(name.clone());
+                    continue;
+                }
+                Err(unlisted) => unlisted,
+            };
+            match unlisted {
+                Unlisted::Drop => changes.push(format!("alternative name {shown} is left out")),
+                Unlisted::Refuse => {
+                    return deny(DenialCode::SubjectAltNameNotAllowed, format!("alternative name {shown} is not allowed"));
+                }
+            }
+        }
+        for (kind, template) in &self.names.add {
+            let added = template.expand(scope).map_err(|hole| format!("nothing to fill {{{hole}}} with"));
+            let name = added.and_then(|text| kind.name_of(text)).map_err(|why| Denial {
+                code: DenialCode::SubjectAltNameNotAllowed,
+                detail: format!("an alternative name cannot be added: {why}"),
+            })?;
+            if !names.iter().any(|known| same_name(known, &name)) {
+                changes.push(format!("alternative name {}:{} is added", name.kind(), name.value()));
+                names.push(name);
+            }
+        }
+        if changes.len() > before && !input.issuer.overrides_subject_alt_names {
+            return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
+        }
+        Ok(names)
+    }
+
+    fn key_usage(&self, input: &PermitInput<'_>, changes: &mut Vec<String>) -> Result<KeyUsage, Denial> {
+        let fit = fitting(input.csr.key());
+        let Some(requested) = input.csr.key_usage() else {
+            let usage = self.key_usage.intersection(fit);
+            if usage.is_empty() {
+                let key = input.csr.key();
+                return deny(DenialCode::UsageNotAllowed, format!("no key usage that the group allows fits a key of {key}"));
+            }
+            return Ok(usage);
+        };
+        // Whatever is asked, no device gets a CA.
+        let ca = KeyUsage::KEY_CERT_SIGN.union(KeyUsage::CRL_SIGN);
+        let unlisted = KeyUsage(requested.0 & fit.0 & !self.key_usage.0 & !ca.0);
+        if !unlisted.is_empty() && self.unlisted_key_usage == Unlisted::Refuse {
+            return deny(DenialCode::UsageNotAllowed, format!("key usage {} is not allowed", usage_names(unlisted)));
+        }
+        let usage = requested.intersection(fit).intersection(self.key_usage);
+        if usage.is_empty() {
+            return deny(DenialCode::UsageNotAllowed, format!("nothing is left of key usage {}", usage_names(requested)));
+        }
+        if usage != requested {
+            let change = format!("key usage {} becomes {}", usage_names(requested), usage_names(usage));
+            if !input.issuer.overrides_usages {
+                return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {change}"));
+            }
+            changes.push(change);
+        }
+        Ok(usage)
+    }
+
+    fn extended_key_usages(
+        &self,
+        input: &PermitInput<'_>,
+        changes: &mut Vec<String>,
+    ) -> Result<Vec<ObjectIdentifier>, Denial> {
+        let requested = input.csr.extended_key_usages();
+        let before = changes.len();
+        let mut usages = Vec::new();
+        for usage in requested {
+            let name = extended_key_usage_name(usage);
+            if self.usages.contains(usage) {
+                if !usages.contains(usage) {
+                    usages.push(*usage);
+                }
+            } else if self.unlisted_usages == Unlisted::Drop {
+                changes.push(format!("extended key usage {name} is left out"));
+            } else {
+                return deny(DenialCode::UsageNotAllowed, format!("extended key usage {name} is not allowed"));
+            }
+        }
+        if !requested.is_empty() && usages.is_empty() {
+            return deny(DenialCode::UsageNotAllowed, "nothing is left of the extended key usages".into());
+        }
+        if requested.is_empty() && !self.default_usages.is_empty() {
+            usages = self.default_usages.clone();
+            let names: Vec<_> = usages.iter().map(extended_key_usage_name).collect();
+            changes.push(format!("extended key usage {} is added", names.join(", ")));
+        }
+        if changes.len() > before && !input.issuer.overrides_usages {
+            return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
+        }
+        Ok(usages)
+    }
+}
+
+impl NameRules {
+    fn admits(&self, name: &SubjectAltName, scope: &Scope<'_>) -> Result<(), Unlisted> {
+        let any = |patterns: &[TextPattern], value: &str| patterns.iter().any(|pattern| pattern.matches(value, scope));
+        let listed = match name {
+            SubjectAltName::Dns(value) => any(&self.dns, value),
+            SubjectAltName::Ip(value) => self.ip.iter().any(|net| net.contains(value)),
+            SubjectAltName::Uri(value) => any(&self.uri, value),
+            SubjectAltName::Email(value) => any(&self.email, value),
+            SubjectAltName::Directory(_) | SubjectAltName::Other(_) => match self.other {
+                OtherNames::Allow => true,
+                OtherNames::Unlisted => false,
+                OtherNames::Refuse => return Err(Unlisted::Refuse),
+            },
+        };
+        if listed { Ok(()) } else { Err(self.unlisted) }
+    }
+}
+
+impl NameKind {
+    fn name_of(self, text: String) -> Result<SubjectAltName, String> {
+        match self {
+            NameKind::Ip => text.parse().map(SubjectAltName::Ip).map_err(|_| format!("{text:?} is no IP address")),
+            // RFC 5280 section 4.2.1.6: all three are IA5String.
+            _ if !text.is_ascii() || text.chars().any(|c| c.is_ascii_control() || c == ' ') => {
+                Err(format!("{text:?} has characters that cannot stand in such a name"))
+            }
+            NameKind::Dns => Ok(SubjectAltName::Dns(text)),
+            NameKind::Uri => Ok(SubjectAltName::Uri(text)),
+            NameKind::Email => Ok(SubjectAltName::Email(text)),
+        }
+    }
+}
+
+/// The key usages that fit a key: RFC 5280 section 4.2.1.3; RFC 5480 section 3 for elliptic curves, RFC 9295 section 3 for Ed25519,
+/// RFC 9881 section 5 for ML-DSA.
+fn fitting(key: KeyAlgorithm) -> KeyUsage {
+    let signing = KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::NON_REPUDIATION);
+    match key {
+        KeyAlgorithm::Rsa(_) => signing.union(KeyUsage::KEY_ENCIPHERMENT).union(KeyUsage::DATA_ENCIPHERMENT),
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521 => signing.union(KeyUsage::KEY_AGREEMENT),
+        KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 => signing,
+    }
+}
+
+/// Extensions that Ravelin writes itself are the only ones in a certificate; what else a request asks for is left out, and so is a
+/// wish to be a CA. An issuer that takes the CSR as it is would take those over, so there the request is refused.
+fn check_extensions(input: &PermitInput<'_>, changes: &mut Vec<String>) -> Result<(), Denial> {
+    use const_oid::db::rfc5280::{
+        ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
+    };
+    let before = changes.len();
+    for extension in input.csr.extensions() {
+        match extension.oid {
+            ID_CE_SUBJECT_ALT_NAME | ID_CE_KEY_USAGE | ID_CE_EXT_KEY_USAGE | ID_CE_SUBJECT_KEY_IDENTIFIER => {}
+            ID_CE_BASIC_CONSTRAINTS => {
+                let constraints = x509_cert::ext::pkix::BasicConstraints::from_der(&extension.value);
+                if constraints.map_or(true, |c| c.ca) {
+                    changes.push("basicConstraints with CA:TRUE is left out".into());
+                }
+            }
+            oid => changes.push(format!("extension {oid} is left out")),
+        }
+    }
+    if changes.len() > before && !input.issuer.overrides_usages {
+        return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
+    }
+    Ok(())
+}
+
+/// What differs between the names of a certificate and those of its renewal; the spelling of strings and the order of alternative
+/// names do not count.
+fn names_differ(certificate: &Certificate, subject: &DistinguishedName, names: &[SubjectAltName]) -> Option<String> {
+    if certificate.subject().rdns() != subject.rdns() {
+        return Some(format!("subject {subject} is not {} of the certificate to renew", certificate.subject()));
+    }
+    let old = certificate.subject_alt_names();
+    let missing = |from: &[SubjectAltName], of: &[SubjectAltName]| {
+        of.iter().find(|name| !from.iter().any(|known| same_name(known, name))).map(|name| format!("{}:{}", name.kind(), name.value()))
+    };
+    if let Some(name) = missing(&old, names) {
+        return Some(format!("alternative name {name} does not stand in the certificate to renew"));
+    }
+    missing(names, &old).map(|name| format!("alternative name {name} of the certificate to renew is missing"))
+}
+
+fn same_name(a: &SubjectAltName, b: &SubjectAltName) -> bool {
+    match (a, b) {
+        (SubjectAltName::Dns(a), SubjectAltName::Dns(b)) => a.eq_ignore_ascii_case(b),
+        (SubjectAltName::Directory(a), SubjectAltName::Directory(b)) => a.rdns() == b.rdns(),
+        _ => a == b,
+    }
+}
+
+fn deny<T>(code: DenialCode, detail: String) -> Result<T, Denial> {
+    Err(Denial { code, detail })
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The key usages of RFC 5280 section 4.2.1.3 by name.
+pub const KEY_USAGE_NAMES: &[(&str, KeyUsage)] = &[
+    ("digitalSignature", KeyUsage::DIGITAL_SIGNATURE),
+    ("nonRepudiation", KeyUsage::NON_REPUDIATION),
+    ("keyEncipherment", KeyUsage::KEY_ENCIPHERMENT),
+    ("dataEncipherment", KeyUsage::DATA_ENCIPHERMENT),
+    ("keyAgreement", KeyUsage::KEY_AGREEMENT),
+    ("keyCertSign", KeyUsage::KEY_CERT_SIGN),
+    ("cRLSign", KeyUsage::CRL_SIGN),
+    ("encipherOnly", KeyUsage::ENCIPHER_ONLY),
+    ("decipherOnly", KeyUsage::DECIPHER_ONLY),
+];
+
+fn usage_names(usage: KeyUsage) -> String {
+    let names: Vec<_> = KEY_USAGE_NAMES.iter().filter(|(_, bit)| usage.contains(*bit)).map(|(name, _)| *name).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// id-kp-clientAuth (RFC 5280 section 4.2.1.12).
+const CLIENT_AUTH: ObjectIdentifier = const_oid::db::rfc5280::ID_KP_CLIENT_AUTH;
 
 /// What policy looks at.
 pub struct PermitInput<'a> {

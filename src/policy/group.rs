@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{ChallengePolicy, Denial, Permit, PermitInput};
+use super::{ChallengePolicy, Denial, Matching, Permit, PermitInput, Rules};
 use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
 
 /// A validated device group (`policies/NAME.toml`).
@@ -32,33 +32,106 @@ pub struct DeviceGroup {
     /// How long a finished transaction answers a new message of the same client with the same certificate.
     pub replay: Duration,
     /// How names, keys and usages are let through, rewritten or refused; private to the policy room.
-    pub(in crate::policy) rules: super::enforce::Rules,
+    pub(in crate::policy) rules: Rules,
     /// What a request must look like to be of this group at a shared endpoint; private to the policy room.
-    pub(in crate::policy) matching: super::enforce::Matching,
+    pub(in crate::policy) matching: Matching,
+}
+
+/// What a device group is made of, checked piece by piece.
+#[derive(Debug)]
+pub struct GroupSettings {
+    /// The file's stem.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Among the groups of a shared endpoint, the highest that matches wins.
+    pub priority: i32,
+    /// The algorithm profile.
+    pub profile: String,
+    /// Selectors that tell a device.
+    pub device: Vec<String>,
+    /// The ways in by challenge.
+    pub challenges: Vec<ChallengePolicy>,
+    /// The way in by an existing certificate.
+    pub renewal: Option<RenewalPolicy>,
+    /// Whether people decide.
+    pub approval: Approval,
+    /// How many certificates a device may be given.
+    pub per_device: Option<DeviceLimitRule>,
+    /// Whether a key of another device is let through.
+    pub allow_shared_keys: bool,
+    /// How long a finished transaction answers again.
+    pub replay: Duration,
+    /// How names, keys and usages are let through, rewritten or refused.
+    pub rules: Rules,
+    /// What a request must look like at a shared endpoint.
+    pub matching: Matching,
 }
 
 impl DeviceGroup {
-    /// Whether a request at a shared endpoint is of this group.
-    pub fn matches(&self, _input: &MatchInput<'_>) -> bool {
-        let _ = &self.matching;
-        todo!()
+    /// Makes a group.
+    pub fn new(settings: GroupSettings) -> Self {
+        let GroupSettings {
+            name,
+            description,
+            priority,
+            profile,
+            device,
+            challenges,
+            renewal,
+            approval,
+            per_device,
+            allow_shared_keys,
+            replay,
+            rules,
+            matching,
+        } = settings;
+        DeviceGroup {
+            name,
+            description,
+            priority,
+            profile,
+            device,
+            challenges,
+            renewal,
+            approval,
+            per_device,
+            allow_shared_keys,
+            replay,
+            rules,
+            matching,
+        }
+    }
+
+    /// Whether a request at a shared endpoint is of this group. Slow where the group is chosen by its shared challenge: run it on the
+    /// crypto pool.
+    pub fn matches(&self, input: &MatchInput<'_>) -> bool {
+        self.matching.fits(self, input)
     }
 
     /// The device, as this group recognises it, out of a subject and its alternative names: `serialNumber=FOC1234`.
-    pub fn device_of(&self, _subject: &DistinguishedName, _names: &[SubjectAltName]) -> Option<String> {
-        todo!()
+    pub fn device_of(&self, subject: &DistinguishedName, names: &[SubjectAltName]) -> Option<String> {
+        self.device.iter().find_map(|selector| {
+            let value = super::select(selector, subject, names)?;
+            let label = selector.rsplit('.').next().unwrap_or(selector);
+            Some(format!("{label}={value}"))
+        })
     }
 
     /// Decides what of a request is let through, and how the certificate will look.
-    pub fn permit(&self, _input: &PermitInput<'_>) -> Result<Permit, Denial> {
-        let _ = &self.rules;
-        todo!()
+    pub fn permit(&self, input: &PermitInput<'_>) -> Result<Permit, Denial> {
+        self.rules.permit(self, input)
     }
-}
 
-/// The value of a selector (`subject.serialNumber`, `san.dns`, `san.uri`, `san.ip`, `san.email`) in a request or certificate.
-pub fn select(_selector: &str, _subject: &DistinguishedName, _names: &[SubjectAltName]) -> Option<String> {
-    todo!()
+    /// How names, keys and usages are let through, rewritten or refused.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What a request must look like to be of this group at a shared endpoint.
+    pub fn matching(&self) -> &Matching {
+        &self.matching
+    }
 }
 
 /// Renewal by an existing certificate.
