@@ -2,16 +2,33 @@
 //! answer comes out.
 //!
 //! Each step is one tower layer in one file; each changes the type of what it hands on, so that a skipped or swapped step does not
-//! compile. Front ends only translate between their wire and [`EnrollmentRequest`], [`Query`] and [`Outcome`].
+//! compile. [`Enroller`] builds the stack, top to bottom. Front ends only translate between their wire and
+//! [`EnrollmentRequest`], [`Query`] and [`Outcome`].
 
+pub mod approve;
+pub mod authenticate;
+pub mod challenge;
+pub mod core;
+pub mod enforce;
 pub mod enroller;
+pub mod explain;
+pub mod fault;
+pub mod inspect;
+pub mod issue;
+pub mod match_group;
+pub mod operate;
 pub mod outcome;
 pub mod query;
+pub mod record;
 pub mod rejection;
 pub mod request;
+pub mod seal;
+pub mod select_profile;
+pub mod stage;
 
-pub use enroller::Enroller;
+pub use enroller::{Enroller, Parts};
+pub use explain::Explanation;
 pub use outcome::{Answer, EnrollError, IssuedCertificate, Outcome};
-pub use query::Query;
+pub use query::{Query, Question};
 pub use rejection::{Rejection, RejectionCode};
 pub use request::{EnrollmentRequest, Intent, Peer, Reply};

@@ -419,7 +419,8 @@ pub enum AttemptResult {
         /// Whether a later poll still needs the sealed challenge.
         keep_secret: bool,
     },
-    /// To be asked again: the transaction stays `Issuing`, nobody holds it.
+    /// To be asked again: the transaction stays `Issuing`, nobody holds it. Without a reference the issuer surely has nothing, and
+    /// the attempt is `Prepared` again.
     Waiting {
         /// What to ask with.
         reference: Option<String>,

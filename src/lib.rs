@@ -17,4 +17,5 @@ pub mod scep;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;
+pub mod worker;
 pub mod x509;

@@ -161,3 +161,19 @@ fn pss_parameters(digest: Digest) -> Any {
     content.extend(field(2, (digest.output_len() as u32).to_der().expect("encodes")));
     Any::new(Tag::Sequence, content).expect("short content")
 }
+
+impl SignatureAlgorithm {
+    /// The usual length of a signature in octets; for RSA that of a 3072-bit key. For budgets, not for buffers.
+    pub const fn typical_len(self) -> usize {
+        match self {
+            SignatureAlgorithm::EcdsaSha1 | SignatureAlgorithm::EcdsaSha256 => 72,
+            SignatureAlgorithm::EcdsaSha384 => 104,
+            SignatureAlgorithm::EcdsaSha512 => 139,
+            SignatureAlgorithm::Ed25519 => 64,
+            SignatureAlgorithm::MlDsa44 => 2420,
+            SignatureAlgorithm::MlDsa65 => 3309,
+            SignatureAlgorithm::MlDsa87 => 4627,
+            _ => 384,
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Runs blocking work (signatures, decryption, key generation) on its own threads, with a bound on how much may wait.
 ///
@@ -52,6 +52,21 @@ impl CryptoPool {
     /// A caller that stops waiting does not stop the work.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PoolError::Full)?;
+        self.run_in(permit, work).await
+    }
+
+    /// Runs `work` for a request that was let in before: it waits for a slot instead of being refused, so that what was begun is
+    /// finished before new work starts to wait.
+    pub async fn run_admitted<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
+        let permit = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| PoolError::Full)?;
+        self.run_in(permit, work).await
+    }
+
+    async fn run_in<T: Send + 'static>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
         let (done, result) = oneshot::channel();
         let span = tracing::Span::current();
         self.owner.0.push(Box::new(move || {

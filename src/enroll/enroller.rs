@@ -1,38 +1,118 @@
-//! The way into the core for front ends.
+//! The way into the core: builds the stack, and hands requests to it.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceBuilder, ServiceExt};
 
-use super::{Answer, EnrollError, EnrollmentRequest, Outcome, Query};
+use super::approve::Approve;
+use super::authenticate::Authenticate;
+use super::core::Core;
+use super::enforce::Enforce;
+use super::issue::Issue;
+use super::match_group::MatchGroup;
+use super::record::RecordLayer;
+use super::seal::Sealer;
+use super::select_profile::SelectProfile;
+use super::stage::StepLayer;
+use super::{Answer, EnrollError, EnrollmentRequest, Outcome, Query, query};
+use crate::clock::Clock;
 use crate::crypto::CryptoPool;
+use crate::inventory::Inventory;
 use crate::snapshot::Snapshot;
+use crate::telemetry::Metrics;
 
-/// The core, as front ends see it. Cheap to clone.
+/// The core, as front ends, the worker and the control socket see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Enroller {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    pool: CryptoPool,
+    core: Arc<Core>,
+    stack: BoxCloneSyncService<EnrollmentRequest, Answer, EnrollError>,
+}
+
+/// What the core is made of.
+pub struct Parts {
+    /// The current snapshot; a reload swaps it.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The store.
+    pub inventory: Arc<dyn Inventory>,
+    /// Where slow work runs.
+    pub pool: CryptoPool,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Key under which challenges are sealed while a transaction is open.
+    pub seal_key: [u8; 32],
+    /// Name of this node in leases.
+    pub node: String,
 }
 
 impl Enroller {
+    /// Builds the stack.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { snapshot, inventory, pool, metrics, clock, seal_key, node } = parts;
+        let core = Arc::new(Core {
+            snapshot,
+            inventory,
+            pool,
+            metrics,
+            clock,
+            sealer: Sealer::new(seal_key),
+            node,
+            work: Notify::new(),
+            concluded: Notify::new(),
+        });
+        let stack = ServiceBuilder::new()
+            // First, so that a message that was answered before is answered from the record, whatever policy says now.
+            .layer(RecordLayer(Arc::clone(&core)))
+            // Credentials mean something only within a group.
+            .layer(StepLayer(MatchGroup(Arc::clone(&core))))
+            // Before policy looks at names, so that a stranger learns nothing about them.
+            .layer(StepLayer(Authenticate(Arc::clone(&core))))
+            // Names, keys, usages, and whether the answer can be delivered.
+            .layer(StepLayer(Enforce(Arc::clone(&core))))
+            // From here on the order stands, whatever the configuration says later.
+            .layer(StepLayer(SelectProfile(Arc::clone(&core))))
+            // People decide about an order, not about a request.
+            .layer(StepLayer(Approve(Arc::clone(&core))))
+            // The only step that writes before it acts, and the only one that acts.
+            .service(Issue(Arc::clone(&core)));
+        Self { core, stack: BoxCloneSyncService::new(stack) }
+    }
+
     /// The current snapshot: a front end takes it once per request and hands it on.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.core.snapshot.load_full()
     }
 
     /// Where slow work runs.
     pub fn pool(&self) -> &CryptoPool {
-        &self.pool
+        &self.core.pool
+    }
+
+    /// The store, for reading.
+    pub fn inventory(&self) -> &Arc<dyn Inventory> {
+        &self.core.inventory
+    }
+
+    /// The clock.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.core.now()
     }
 
     /// Takes a request through the whole stack.
-    pub async fn enroll(&self, _request: EnrollmentRequest) -> Result<Answer, EnrollError> {
-        todo!()
+    pub async fn enroll(&self, request: EnrollmentRequest) -> Result<Answer, EnrollError> {
+        self.stack.clone().oneshot(request).await
     }
 
     /// Answers a question.
-    pub async fn query(&self, _query: Query) -> Result<Outcome, EnrollError> {
-        todo!()
+    pub async fn query(&self, query: Query) -> Result<Outcome, EnrollError> {
+        query::answer(&self.core, &query).await
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 }

@@ -2,9 +2,16 @@
 
 use std::sync::Arc;
 
+use super::core::Core;
+use super::record::stored_outcome;
+use super::{EnrollError, Outcome, Rejection, RejectionCode};
+use crate::crypto;
+use crate::inventory::CertificateStatus;
 use crate::policy::Endpoint;
 use crate::snapshot::Snapshot;
+use crate::upstream::{RevocationRegister, UpstreamError};
 use crate::x509::Certificate;
+use crate::x509::crl::RevokedCertificate;
 
 /// A question from a device.
 #[derive(Clone)]
@@ -41,4 +48,102 @@ pub enum Question {
         /// Content octets.
         serial: Vec<u8>,
     },
+}
+
+/// Answers a question.
+pub(super) async fn answer(core: &Core, query: &Query) -> Result<Outcome, EnrollError> {
+    match &query.question {
+        Question::Poll { wire_id } => poll(core, query, wire_id).await,
+        Question::Certificate { issuer, serial } => certificate(core, query, issuer, serial).await,
+        Question::Crl { issuer, .. } => crl(core, query, issuer).await,
+    }
+}
+
+/// A transaction is known by its wire identifier and the signer's key; the names in a CertPoll are redundant
+/// (RFC 8894 section 4.4).
+async fn poll(core: &Core, query: &Query, wire_id: &str) -> Result<Outcome, EnrollError> {
+    let signer = crypto::provider().digester.sha256(query.signer.spki());
+    match core.inventory.find_transaction(&query.endpoint.name, wire_id, &signer).await? {
+        Some(transaction) => stored_outcome(core, &query.snapshot, &transaction).await,
+        None => Ok(not_found(format!("no transaction {wire_id:?} of this signer"))),
+    }
+}
+
+/// Gives a certificate to a requester that shows one of ours: its own, or one of the same endpoint's groups. The CA's own
+/// certificates are for everybody.
+async fn certificate(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result<Outcome, EnrollError> {
+    let public = ca_certificates(&query.snapshot).find(|ca| ca.issuer().der() == issuer && ca.serial() == serial);
+    if let Some(ca) = public {
+        return Ok(Outcome::Certificate(ca));
+    }
+    let missing = || not_found(format!("no certificate with serial {} for this requester", hex::encode(serial)));
+    let known = match core.inventory.certificate(&query.signer.fingerprint()).await? {
+        Some(record) => record.status != CertificateStatus::Revoked && record.not_after > core.now(),
+        None => false,
+    };
+    if !known {
+        return Ok(missing());
+    }
+    match core.inventory.certificate_by_serial(issuer, serial).await? {
+        Some(record) if query.endpoint.groups.iter().any(|group| group.name == record.group) => {
+            let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+            Ok(Outcome::Certificate(Arc::new(certificate)))
+        }
+        _ => Ok(missing()),
+    }
+}
+
+/// Gives the CRL of the CA with this name; a client that names the RA's certificate, or the RA itself, means the CA of the endpoint
+/// (clients mix them up when RA and CA differ).
+async fn crl(core: &Core, query: &Query, issuer: &[u8]) -> Result<Outcome, EnrollError> {
+    let profiles = query.endpoint.groups.iter().filter_map(|group| query.snapshot.profile_of(group));
+    let mut candidates = Vec::new();
+    for profile in query.snapshot.profiles.values().chain(profiles) {
+        if let Some(upstream) = query.snapshot.upstream_of(profile)
+            && let Some(ca) = upstream.chain(&profile.issuer.ca).as_deref().and_then(<[_]>::first).cloned()
+        {
+            candidates.push((upstream, profile, ca));
+        }
+    }
+    let named = candidates.iter().find(|(_, _, ca)| ca.subject().der() == issuer);
+    let of_ra = query.snapshot.ra.signer_certificate.subject().der() == issuer
+        || query.snapshot.ra.decrypters.iter().any(|ra| ra.certificate.subject().der() == issuer);
+    // The endpoint's own CA comes last in the list of candidates.
+    let Some((upstream, profile, _)) = named.or_else(|| candidates.last().filter(|_| of_ra)) else {
+        return Ok(not_found("no CRL of that issuer".into()));
+    };
+    let Some(source) = upstream.crl() else {
+        return Ok(not_found(format!("upstream {:?} gives no CRL", upstream.name())));
+    };
+    match source.crl(&profile.issuer.ca, &Register(core)).await {
+        Ok(crl) => Ok(Outcome::Crl(crl.into())),
+        Err(error) => Err(EnrollError::Internal(error.to_string())),
+    }
+}
+
+fn ca_certificates(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Certificate>> + '_ {
+    let issuing = snapshot.profiles.values().filter_map(|profile| snapshot.upstream_of(profile)?.chain(&profile.issuer.ca));
+    issuing.flat_map(|chain| chain.to_vec()).chain(snapshot.ra.chain.iter().cloned())
+}
+
+fn not_found(why: String) -> Outcome {
+    Outcome::Refused(Rejection::new(RejectionCode::NotFound, why))
+}
+
+/// What the inventory knows of revocations, for CAs that sign CRLs themselves.
+pub(super) struct Register<'a>(pub(super) &'a Core);
+
+#[async_trait::async_trait]
+impl RevocationRegister for Register<'_> {
+    async fn revoked(&self, issuer: &Certificate) -> Result<Vec<RevokedCertificate>, UpstreamError> {
+        self.0.inventory.revoked(issuer.subject().der(), self.0.now()).await.map_err(inventory_failed)
+    }
+
+    async fn next_crl_number(&self, issuer: &Certificate) -> Result<u64, UpstreamError> {
+        self.0.inventory.next_crl_number(issuer.subject().der()).await.map_err(inventory_failed)
+    }
+}
+
+fn inventory_failed(error: crate::inventory::InventoryError) -> UpstreamError {
+    UpstreamError::Failed { upstream: "inventory".into(), reason: error.to_string() }
 }

@@ -100,6 +100,32 @@ impl RejectionCode {
         }
     }
 
+    /// The code with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        const PLAIN: &[RejectionCode] = &[
+            RejectionCode::NoGroup,
+            RejectionCode::NoCredential,
+            RejectionCode::ChallengeWrong,
+            RejectionCode::ChallengeExpired,
+            RejectionCode::ChallengeSpent,
+            RejectionCode::ChallengeRevoked,
+            RejectionCode::ChallengeNotBound,
+            RejectionCode::RenewalNotAllowed,
+            RejectionCode::RenewalWindow,
+            RejectionCode::RenewalRevoked,
+            RejectionCode::KeyReused,
+            RejectionCode::LimitReached,
+            RejectionCode::NotDeliverable,
+            RejectionCode::ReplyTooLarge,
+            RejectionCode::Denied,
+            RejectionCode::UpstreamRejected,
+            RejectionCode::UpstreamMisbehaved,
+            RejectionCode::NotFound,
+        ];
+        let plain = PLAIN.iter().copied().find(|code| code.name() == name);
+        plain.or_else(|| name.parse().ok().map(RejectionCode::Policy))
+    }
+
     /// One sentence that is safe for the device: it does not tell one wrong credential from another.
     pub const fn public(self) -> &'static str {
         match self {

@@ -42,7 +42,9 @@ impl SharedChallenge {
         }
         let params = Params::try_from(&parsed).map_err(|e| format!("wrong Argon2 parameters: {e}"))?;
         if params.m_cost() > MAX_MEMORY_KIB || params.t_cost() > MAX_PASSES || params.p_cost() > MAX_LANES {
-            return Err(format!("checking it would take more than {MAX_MEMORY_KIB} KiB, {MAX_PASSES} passes or {MAX_LANES} lanes"));
+            return Err(format!(
+                "checking it would take more than {MAX_MEMORY_KIB} KiB, {MAX_PASSES} passes or {MAX_LANES} lanes"
+            ));
         }
         if parsed.salt.is_none() || parsed.hash.is_none() {
             return Err("the PHC string has no salt, or no hash".into());

@@ -138,9 +138,8 @@ impl Rules {
         let key_usage = self.key_usage(input, &mut changes)?;
         let extended_key_usages = self.extended_key_usages(input, &mut changes)?;
         check_extensions(input, &mut changes)?;
-        let device = group
-            .device_of(&subject, &names)
-            .or_else(|| group.device_of(input.csr.subject(), input.csr.subject_alt_names()));
+        let device =
+            group.device_of(&subject, &names).or_else(|| group.device_of(input.csr.subject(), input.csr.subject_alt_names()));
         if device.is_none() {
             let wanted = group.device.join(", ");
             return deny(DenialCode::NoDevice, format!("the request has none of {wanted}: the device cannot be told"));
@@ -201,7 +200,10 @@ impl Rules {
         }
         self.subject.iter().find_map(|pattern| pattern.matches(subject)).ok_or_else(|| Denial {
             code: DenialCode::SubjectNotAllowed,
-            detail: format!("subject {subject} does not fit {}", self.subject.iter().map(|p| p.text()).collect::<Vec<_>>().join(" or ")),
+            detail: format!(
+                "subject {subject} does not fit {}",
+                self.subject.iter().map(|p| p.text()).collect::<Vec<_>>().join(" or ")
+            ),
         })
     }
 
@@ -218,7 +220,10 @@ impl Rules {
         })?;
         if subject.rdns() != scope.subject.rdns() {
             if !input.issuer.overrides_subject {
-                return deny(DenialCode::IssuerCannot, format!("the issuer cannot issue {subject} for a request for {}", scope.subject));
+                return deny(
+                    DenialCode::IssuerCannot,
+                    format!("the issuer cannot issue {subject} for a request for {}", scope.subject),
+                );
             }
             changes.push(format!("subject {} becomes {subject}", scope.subject));
         }
@@ -296,11 +301,7 @@ impl Rules {
         Ok(usage)
     }
 
-    fn extended_key_usages(
-        &self,
-        input: &PermitInput<'_>,
-        changes: &mut Vec<String>,
-    ) -> Result<Vec<ObjectIdentifier>, Denial> {
+    fn extended_key_usages(&self, input: &PermitInput<'_>, changes: &mut Vec<String>) -> Result<Vec<ObjectIdentifier>, Denial> {
         let requested = input.csr.extended_key_usages();
         let before = changes.len();
         let mut usages = Vec::new();
@@ -408,7 +409,9 @@ fn names_differ(certificate: &Certificate, subject: &DistinguishedName, names: &
     }
     let old = certificate.subject_alt_names();
     let missing = |from: &[SubjectAltName], of: &[SubjectAltName]| {
-        of.iter().find(|name| !from.iter().any(|known| same_name(known, name))).map(|name| format!("{}:{}", name.kind(), name.value()))
+        of.iter()
+            .find(|name| !from.iter().any(|known| same_name(known, name)))
+            .map(|name| format!("{}:{}", name.kind(), name.value()))
     };
     if let Some(name) = missing(&old, names) {
         return Some(format!("alternative name {name} does not stand in the certificate to renew"));

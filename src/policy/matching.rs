@@ -36,8 +36,8 @@ impl Matching {
     /// Whether no request can fit both by their conditions alone.
     pub fn excludes(&self, other: &Matching) -> bool {
         let apart = |a: usize, b: usize| a > 0 && b > 0;
-        let keys = apart(self.keys.len(), other.keys.len())
-            && self.keys.iter().all(|a| other.keys.iter().all(|b| !overlap(a, b)));
+        let keys =
+            apart(self.keys.len(), other.keys.len()) && self.keys.iter().all(|a| other.keys.iter().all(|b| !overlap(a, b)));
         let sources = apart(self.sources.len(), other.sources.len())
             && self.sources.iter().all(|a| other.sources.iter().all(|b| !a.contains(b) && !b.contains(a)));
         let subjects = apart(self.subject.len(), other.subject.len())

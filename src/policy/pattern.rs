@@ -512,7 +512,10 @@ mod tests {
         assert_eq!(captured("CN={name:a|b}", "CN=xb"), None);
         assert_eq!(captured("CN={name:(?m)^a$}", "CN=a\\0Ab"), None);
         assert!(matches!(SubjectPattern::parse("CN={name:a)|(b}"), Err(PatternError::Regex { .. })));
-        assert!(matches!(SubjectPattern::parse("CN={name:[a-z]{1000}{1000}}"), Err(PatternError::Regex { .. } | PatternError::TooLarge)));
+        assert!(matches!(
+            SubjectPattern::parse("CN={name:[a-z]{1000}{1000}}"),
+            Err(PatternError::Regex { .. } | PatternError::TooLarge)
+        ));
     }
 
     #[test]

@@ -23,9 +23,9 @@ pub fn select(text: &str, subject: &DistinguishedName, names: &[SubjectAltName])
 /// Reads a selector; says what is wrong with it otherwise.
 pub fn selector(text: &str) -> Result<Selector, String> {
     match text.split_once('.') {
-        Some(("subject", attribute)) => attribute_oid(attribute)
-            .map(Selector::Subject)
-            .ok_or_else(|| format!("unknown attribute {attribute:?}; use a name such as commonName, serialNumber, or a dotted OID")),
+        Some(("subject", attribute)) => attribute_oid(attribute).map(Selector::Subject).ok_or_else(|| {
+            format!("unknown attribute {attribute:?}; use a name such as commonName, serialNumber, or a dotted OID")
+        }),
         Some(("san", kind)) => KINDS
             .iter()
             .find(|known| **known == kind)
@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn the_first_value_that_is_there() {
         let subject = DistinguishedName::parse("CN=\\ ,CN=router-1,serialNumber=FOC1234", true).unwrap();
-        let names = [SubjectAltName::Uri("urn:x".into()), SubjectAltName::Dns("R1.Example".into()), SubjectAltName::Dns("r2".into())];
+        let names =
+            [SubjectAltName::Uri("urn:x".into()), SubjectAltName::Dns("R1.Example".into()), SubjectAltName::Dns("r2".into())];
         let select = |text| select(text, &subject, &names);
         assert_eq!(select("subject.serialNumber").as_deref(), Some("FOC1234"));
         assert_eq!(select("subject.commonName").as_deref(), Some("router-1"));

@@ -1,0 +1,75 @@
+//! What all steps share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::seal::Sealer;
+use super::{EnrollError, Outcome, Reply};
+use crate::clock::Clock;
+use crate::crypto::CryptoPool;
+use crate::crypto::pool::PoolError;
+use crate::inventory::Inventory;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Metrics;
+
+/// How long a node holds an attempt before others may think that it died over it.
+pub(crate) const LEASE: Duration = Duration::from_secs(120);
+
+/// What all steps share: the store, the pool, the clock. Behind an `Arc` everywhere.
+pub(crate) struct Core {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) inventory: Arc<dyn Inventory>,
+    pub(crate) pool: CryptoPool,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sealer: Sealer,
+    /// Name of this node in leases.
+    pub(crate) node: String,
+    /// Wakes the worker when there is something new to carry on.
+    pub(crate) work: Notify,
+    /// Wakes requests that wait for another one's transaction.
+    pub(crate) concluded: Notify,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Encodes an answer on the pool.
+    pub(crate) async fn encode(&self, reply: &Arc<dyn Reply>, outcome: &Outcome) -> Result<Vec<u8>, EnrollError> {
+        let (reply, outcome) = (Arc::clone(reply), outcome.clone());
+        self.finish(move || reply.encode(&outcome)).await?.map_err(|error| EnrollError::Internal(error.to_string()))
+    }
+
+    /// Runs slow work on the pool; a full pool is [`EnrollError::Busy`].
+    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, EnrollError> {
+        self.pool.run(work).await.map_err(pool_error)
+    }
+
+    /// Runs slow work for what was begun already: it waits its turn, and is not refused.
+    pub(crate) async fn finish<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, EnrollError> {
+        self.pool.run_admitted(work).await.map_err(pool_error)
+    }
+}
+
+fn pool_error(error: PoolError) -> EnrollError {
+    match error {
+        PoolError::Full => EnrollError::Busy,
+        PoolError::Panicked => EnrollError::Internal(error.to_string()),
+    }
+}
+
+/// Adds a duration to a timestamp; the calendar's end is the limit.
+pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
+    jiff::SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// Takes a duration from a timestamp; the calendar's start is the limit.
+pub(crate) fn before(at: Timestamp, duration: Duration) -> Timestamp {
+    jiff::SignedDuration::try_from(duration).ok().and_then(|d| at.checked_sub(d).ok()).unwrap_or(Timestamp::MIN)
+}

@@ -1,0 +1,79 @@
+//! Whether the group lets the request through, and as what; whether the answer could be delivered at all.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::authenticate::Authenticated;
+use super::core::Core;
+use super::stage::{Flow, Step};
+use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
+use crate::algorithm::AlgorithmProfile;
+use crate::policy::{DenialCode, DeviceGroup, Permit, PermitInput};
+use crate::upstream::UpstreamCa;
+use crate::x509::Certificate;
+
+/// A request that policy lets through.
+pub struct Permitted {
+    pub(super) authenticated: Authenticated,
+    pub(super) profile: Arc<AlgorithmProfile>,
+    pub(super) upstream: Arc<dyn UpstreamCa>,
+    pub(super) permit: Permit,
+}
+
+/// The step.
+#[derive(Clone)]
+pub(crate) struct Enforce(pub(crate) Arc<Core>);
+
+impl Step<Authenticated> for Enforce {
+    type Out = Permitted;
+
+    async fn step(&self, authenticated: Authenticated) -> Result<Flow<Permitted>, EnrollError> {
+        let request = &authenticated.grouped.recorded.request;
+        let group = &authenticated.grouped.group;
+        // Before anything else: there is no use in a certificate that cannot be handed over.
+        if let Err(why) = request.reply.deliverable() {
+            return Ok(Flow::Stop(Outcome::Refused(Rejection::new(RejectionCode::NotDeliverable, why))));
+        }
+        let now = self.0.now();
+        match permit(&self.0, request, group, authenticated.proof.renews().map(Arc::as_ref), now).await? {
+            Ok((profile, upstream, permit)) => Ok(Flow::Continue(Permitted { authenticated, profile, upstream, permit })),
+            Err(rejection) => Ok(Flow::Stop(Outcome::Refused(rejection))),
+        }
+    }
+}
+
+/// Resolves profile and issuer, and asks the group.
+pub(super) async fn permit(
+    core: &Core,
+    request: &EnrollmentRequest,
+    group: &DeviceGroup,
+    renews: Option<&Certificate>,
+    now: Timestamp,
+) -> Result<Result<(Arc<AlgorithmProfile>, Arc<dyn UpstreamCa>, Permit), Rejection>, EnrollError> {
+    let unresolved = |what: &str| EnrollError::Internal(format!("group {:?}: {what} is not in the snapshot", group.name));
+    let profile = request.snapshot.profile_of(group).ok_or_else(|| unresolved("its profile"))?;
+    let upstream = request.snapshot.upstream_of(profile).ok_or_else(|| unresolved("its upstream"))?;
+    let issuer = upstream.capabilities(&profile.issuer.ca).ok_or_else(|| unresolved("its CA"))?;
+    let digest_taken = match request.csr.signature_algorithm().digest() {
+        Some(digest) => request.endpoint.scep.accept_digests.contains(&digest),
+        None => true,
+    };
+    if !digest_taken {
+        let why = format!("the CSR is signed with {}, which the endpoint does not take", request.csr.signature_algorithm());
+        return Ok(Err(Rejection::new(RejectionCode::Policy(DenialCode::DigestNotAllowed), why)));
+    }
+    let permit = match group.permit(&PermitInput { csr: &request.csr, profile, issuer: &issuer, renews, now }) {
+        Ok(permit) => permit,
+        Err(denial) => return Ok(Err(denial.into())),
+    };
+    if !group.allow_shared_keys {
+        let spki = crate::crypto::provider().digester.sha256(request.csr.spki());
+        let device = permit.device.as_deref().unwrap_or_default();
+        if let Some(other) = core.inventory.key_used_elsewhere(&spki, &group.name, device).await? {
+            let why = format!("certificate {} of {:?} has the same key", hex::encode(&other.serial), other.subject);
+            return Ok(Err(Rejection::new(RejectionCode::KeyReused, why)));
+        }
+    }
+    Ok(Ok((Arc::clone(profile), Arc::clone(upstream), permit)))
+}

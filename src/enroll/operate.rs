@@ -1,0 +1,219 @@
+//! What operators do: make challenges, decide what waits, revoke.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::challenge::{ChallengeOrder, mint};
+use super::core::Core;
+use super::issue::fields;
+use super::query::Register;
+use super::{EnrollError, Enroller};
+use crate::inventory::{
+    Attempt, AttemptId, AttemptState, AuditEvent, CertificateRecord, Challenge, Decision, InventoryError, Transaction,
+    TransactionId,
+};
+use crate::policy::ChallengePolicy;
+use crate::upstream::{IssuanceOrder, UpstreamError};
+use crate::x509::Certificate;
+use crate::x509::crl::RevocationReason;
+
+/// What an operator asked for cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperateError {
+    /// There is no such group.
+    #[error("there is no group {0:?}")]
+    NoSuchGroup(String),
+    /// The group does not take one-time challenges.
+    #[error(
+        "group {0:?} takes no one-time challenges: add `challenge = {{ kind = \"one-time\" }}` to the [authenticate] table of its policy"
+    )]
+    NoOneTimeChallenges(String),
+    /// The challenge has to be bound, and the value is missing.
+    #[error("group {group:?} binds its challenges: say what {selector} has to be")]
+    BindMissing {
+        /// Which group.
+        group: String,
+        /// Which selector.
+        selector: String,
+    },
+    /// There is no such transaction, or it does not wait.
+    #[error("no transaction {0} waits for a decision")]
+    NotWaiting(TransactionId),
+    /// There is no such certificate.
+    #[error("there is no certificate {0:?}")]
+    NoSuchCertificate(String),
+    /// Several certificates fit.
+    #[error("{0:?} fits several certificates: give more of the serial or fingerprint")]
+    Ambiguous(String),
+    /// The upstream did not revoke; the inventory has not changed.
+    #[error("the issuer did not revoke the certificate: {0}")]
+    Upstream(#[from] UpstreamError),
+    /// The store failed.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// Something that should not happen.
+    #[error(transparent)]
+    Internal(#[from] EnrollError),
+}
+
+/// What to make challenges for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct NewChallenges {
+    /// The device group.
+    pub group: String,
+    /// How many; 0 is 1.
+    pub count: usize,
+    /// How long they can be redeemed, in seconds; the group's `ttl` if not given.
+    pub ttl_seconds: Option<u64>,
+    /// Selector → value.
+    pub bind: BTreeMap<String, String>,
+    /// A note for people.
+    pub note: Option<String>,
+}
+
+impl Enroller {
+    /// Makes one-time challenges. Their texts are shown here and never again.
+    pub async fn mint_challenges(&self, new: NewChallenges, operator: &str) -> Result<Vec<(String, Challenge)>, OperateError> {
+        let core = self.core();
+        let snapshot = self.snapshot();
+        let group = snapshot.groups.get(&new.group).ok_or_else(|| OperateError::NoSuchGroup(new.group.clone()))?;
+        let policy = group.challenges.iter().find_map(|way| match way {
+            ChallengePolicy::OneTime { ttl, bind } => Some((*ttl, bind)),
+            ChallengePolicy::Shared(_) => None,
+        });
+        let (ttl, bind) = policy.ok_or_else(|| OperateError::NoOneTimeChallenges(new.group.clone()))?;
+        if let Some(selector) = bind.iter().find(|selector| !new.bind.contains_key(*selector)) {
+            return Err(OperateError::BindMissing { group: new.group, selector: selector.clone() });
+        }
+        let now = core.now();
+        let order = ChallengeOrder {
+            group: new.group.clone(),
+            ttl: new.ttl_seconds.map_or(ttl, Duration::from_secs),
+            bind: new.bind,
+            note: new.note,
+            created_by: operator.to_owned(),
+        };
+        let minted: Vec<_> = (0..new.count.max(1)).map(|_| mint(&order, now)).collect();
+        core.inventory.add_challenges(minted.iter().map(|(_, row)| row.clone()).collect()).await?;
+        let event = AuditEvent {
+            at: now,
+            event: "challenge.created".into(),
+            actor: format!("operator:{operator}"),
+            object: minted.first().map(|(_, row)| row.id.clone()).unwrap_or_default(),
+            fields: fields(json!({ "group": order.group, "count": minted.len(), "bind": order.bind, "note": order.note })),
+        };
+        core.inventory.audit(vec![event]).await?;
+        Ok(minted)
+    }
+
+    /// Lets a waiting transaction go on: the worker takes it at once.
+    pub async fn approve(&self, id: TransactionId, operator: &str) -> Result<Transaction, OperateError> {
+        let core = self.core();
+        let waiting = core.inventory.transaction(id).await?.ok_or(OperateError::NotWaiting(id))?;
+        let order = stored_order(&waiting)?;
+        let now = core.now();
+        let attempt = Attempt {
+            id: AttemptId::new(),
+            state: AttemptState::Prepared,
+            upstream: order.issuer.upstream,
+            ca: order.issuer.ca,
+            reference: None,
+            due_at: now,
+            held_by: None,
+            held_until: None,
+        };
+        let event = decision_event(core, &waiting, "approval.granted", operator, None);
+        let decided =
+            core.inventory.decide(id, Decision::Approve { attempt, event }).await?.ok_or(OperateError::NotWaiting(id))?;
+        core.work.notify_one();
+        Ok(decided)
+    }
+
+    /// Refuses a waiting transaction.
+    pub async fn deny(&self, id: TransactionId, reason: &str, operator: &str) -> Result<Transaction, OperateError> {
+        let core = self.core();
+        let waiting = core.inventory.transaction(id).await?.ok_or(OperateError::NotWaiting(id))?;
+        let event = decision_event(core, &waiting, "approval.denied", operator, Some(reason));
+        let detail = if reason.is_empty() { "denied by an operator".to_owned() } else { reason.to_owned() };
+        core.inventory.decide(id, Decision::Deny { detail, event }).await?.ok_or(OperateError::NotWaiting(id))
+    }
+
+    /// Finds one certificate by the start of its serial or fingerprint in hex.
+    pub async fn find_certificate(&self, prefix: &str) -> Result<CertificateRecord, OperateError> {
+        let prefix = prefix.replace([':', ' '], "").to_ascii_lowercase();
+        let search = crate::inventory::CertificateSearch { text: Some(prefix.clone()), limit: 50, ..Default::default() };
+        let mut found = self.core().inventory.certificates(&search).await?;
+        found.retain(|record| {
+            let serial = hex::encode(&record.serial);
+            let trimmed = serial.strip_prefix("00").unwrap_or(&serial);
+            trimmed.starts_with(&prefix) || serial.starts_with(&prefix) || hex::encode(record.fingerprint).starts_with(&prefix)
+        });
+        match found.len() {
+            0 => Err(OperateError::NoSuchCertificate(prefix)),
+            1 => Ok(found.remove(0)),
+            _ => Err(OperateError::Ambiguous(prefix)),
+        }
+    }
+
+    /// Revokes a certificate, at its issuer first; `false` if it was revoked before.
+    pub async fn revoke(
+        &self,
+        record: &CertificateRecord,
+        reason: RevocationReason,
+        operator: &str,
+    ) -> Result<bool, OperateError> {
+        let core = self.core();
+        let snapshot = self.snapshot();
+        let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+        let upstream = snapshot.upstreams.get(&record.upstream).and_then(|upstream| upstream.revoke());
+        if let Some(revoke) = upstream {
+            revoke.revoke(&record.ca, &certificate, reason).await?;
+        }
+        let at = core.now();
+        let event = AuditEvent {
+            at,
+            event: "certificate.revoked".into(),
+            actor: format!("operator:{operator}"),
+            object: hex::encode(record.fingerprint),
+            fields: fields(json!({
+                "serial": hex::encode(&record.serial), "subject": record.subject, "reason": reason.name(),
+                "upstream": record.upstream, "told_upstream": upstream.is_some(),
+            })),
+        };
+        Ok(core.inventory.revoke(&record.fingerprint, reason, at, event).await?)
+    }
+
+    /// The current CRL of a CA.
+    pub async fn crl(&self, upstream: &str, ca: &str) -> Result<Vec<u8>, OperateError> {
+        let snapshot = self.snapshot();
+        let no_such = || UpstreamError::NoSuchCa { upstream: upstream.to_owned(), ca: ca.to_owned() };
+        let connector = snapshot.upstreams.get(upstream).ok_or_else(no_such)?;
+        let source =
+            connector.crl().ok_or_else(|| UpstreamError::Unsupported { upstream: upstream.to_owned(), what: "give a CRL" })?;
+        Ok(source.crl(ca, &Register(self.core())).await?)
+    }
+}
+
+/// The order of a stored transaction.
+pub(crate) fn stored_order(transaction: &Transaction) -> Result<IssuanceOrder, EnrollError> {
+    let json = transaction
+        .order
+        .as_deref()
+        .ok_or_else(|| EnrollError::Internal(format!("transaction {} has no order", transaction.id)))?;
+    serde_json::from_str(json)
+        .map_err(|error| EnrollError::Internal(format!("the order of transaction {}: {error}", transaction.id)))
+}
+
+fn decision_event(core: &Core, transaction: &Transaction, event: &str, operator: &str, reason: Option<&str>) -> AuditEvent {
+    AuditEvent {
+        at: core.now(),
+        event: event.into(),
+        actor: format!("operator:{operator}"),
+        object: transaction.id.to_string(),
+        fields: fields(json!({ "group": transaction.group, "subject": transaction.subject, "reason": reason })),
+    }
+}

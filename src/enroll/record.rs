@@ -1,0 +1,284 @@
+//! Writes down what came in, and answers what is known already.
+
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::json;
+use tower::{Layer, Service};
+
+use super::core::{Core, after};
+use super::issue::{fields, pending};
+use super::stage::Settled;
+use super::{
+    Answer, EnrollError, EnrollmentRequest, Intent, IssuedCertificate, Outcome, Rejection, RejectionCode, challenge, fault,
+};
+use crate::inventory::{
+    AuditEvent, CertificateStatus, Known, RefusedTransaction, Transaction, TransactionId, TransactionKey, TransactionState,
+};
+use crate::policy::DeviceGroup;
+use crate::snapshot::Snapshot;
+use crate::x509::Certificate;
+
+/// A request that is not an old one.
+pub struct Recorded {
+    pub(super) request: EnrollmentRequest,
+    pub(super) key: TransactionKey,
+    /// Set by the step that finds the group; read when the answer is counted and a refusal is written.
+    pub(super) group: Arc<OnceLock<Arc<DeviceGroup>>>,
+}
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct RecordLayer(pub(crate) Arc<Core>);
+
+impl<S> Layer<S> for RecordLayer {
+    type Service = Record<S>;
+
+    fn layer(&self, inner: S) -> Record<S> {
+        Record { core: Arc::clone(&self.0), inner }
+    }
+}
+
+/// Answers what is known, hands on what is new, and sees to it that the answer is stored before it leaves.
+#[derive(Clone)]
+pub(crate) struct Record<S> {
+    core: Arc<Core>,
+    inner: S,
+}
+
+impl<S> Service<EnrollmentRequest> for Record<S>
+where
+    S: Service<Recorded, Response = Settled, Error = EnrollError> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Answer;
+    type Error = EnrollError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Answer, EnrollError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EnrollError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: EnrollmentRequest) -> Self::Future {
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            fault::point("received");
+            let key = transaction_key(&request);
+            let group = Arc::new(OnceLock::new());
+            let settled = match recall(&core, &request, &key).await? {
+                Recall::Reply(reply) => {
+                    let (group, profile) = labels(&request, &group);
+                    core.metrics.enrollment(request.protocol, group, profile, "replayed");
+                    return Ok(Answer { outcome: None, reply });
+                }
+                Recall::Outcome(outcome) => Settled::recorded(outcome),
+                Recall::New => {
+                    inner.call(Recorded { request: request.clone(), key: key.clone(), group: Arc::clone(&group) }).await?
+                }
+            };
+            complete(&core, &request, key, &group, settled).await
+        })
+    }
+}
+
+/// What makes a request's transaction unique.
+pub(super) fn transaction_key(request: &EnrollmentRequest) -> TransactionKey {
+    let digester = crate::crypto::provider().digester;
+    TransactionKey {
+        endpoint: request.endpoint.name.clone(),
+        wire_id: request.wire_id.clone(),
+        signer_key: digester.sha256(request.signer.spki()),
+        csr_key: digester.sha256(request.csr.spki()),
+        renews: match &request.intent {
+            Intent::Initial => None,
+            Intent::Renewal(certificate) => Some(certificate.fingerprint()),
+        },
+    }
+}
+
+enum Recall {
+    /// The same bytes were answered for good.
+    Reply(Bytes),
+    /// The transaction is known.
+    Outcome(Outcome),
+    /// It is new, or is to be looked at afresh.
+    New,
+}
+
+async fn recall(core: &Core, request: &EnrollmentRequest, key: &TransactionKey) -> Result<Recall, EnrollError> {
+    Ok(match core.inventory.recall(&request.message, key).await? {
+        None => Recall::New,
+        Some(Known::Reply { transaction, reply }) => match transaction.state {
+            // Policy may have changed its mind since.
+            TransactionState::Refused if transaction.snapshot != request.snapshot.digest_hex() => Recall::New,
+            _ => Recall::Reply(reply.into()),
+        },
+        Some(Known::Transaction(transaction)) => match transaction.state {
+            TransactionState::Issuing => Recall::Outcome(await_conclusion(core, &request.snapshot, transaction).await?),
+            TransactionState::AwaitingApproval | TransactionState::Unknown => Recall::Outcome(pending(transaction.id)),
+            TransactionState::Refused | TransactionState::Failed => Recall::New,
+            TransactionState::Issued => match is_retry(request, &transaction, core.now()) {
+                true => match stored_certificate(core, &request.snapshot, &transaction).await? {
+                    Some(issued) => Recall::Outcome(Outcome::Issued(issued)),
+                    None => Recall::New,
+                },
+                false => Recall::New,
+            },
+        },
+    })
+}
+
+/// Whether a new message is the same wish again: the same credential, soon enough. A device that enrolls anew with the same key brings
+/// another challenge.
+fn is_retry(request: &EnrollmentRequest, transaction: &Transaction, now: Timestamp) -> bool {
+    let replay =
+        request.endpoint.groups.iter().find(|group| Some(&group.name) == transaction.group.as_ref()).map(|group| group.replay);
+    let soon = replay.is_some_and(|replay| now <= after(transaction.updated_at, replay));
+    let same = request.challenge.as_ref().map(|text| challenge::digest(text)) == transaction.challenge;
+    soon && same
+}
+
+/// Waits for another task that works on the same transaction, as long as the client is likely to have patience.
+async fn await_conclusion(core: &Core, snapshot: &Snapshot, transaction: Transaction) -> Result<Outcome, EnrollError> {
+    let deadline = tokio::time::Instant::now() + snapshot.patience;
+    loop {
+        let concluded = core.concluded.notified();
+        let Some(now) = core.inventory.transaction(transaction.id).await? else {
+            return Err(EnrollError::Internal(format!("transaction {} is gone", transaction.id)));
+        };
+        if now.state != TransactionState::Issuing {
+            return stored_outcome(core, snapshot, &now).await;
+        }
+        // Another node may conclude it too, so the row is looked at now and then.
+        let nap = tokio::time::Instant::now() + Duration::from_millis(250);
+        if tokio::time::timeout_at(nap.min(deadline), concluded).await.is_err() && tokio::time::Instant::now() >= deadline {
+            return Ok(pending(transaction.id));
+        }
+    }
+}
+
+/// The outcome that a stored transaction stands for.
+pub(super) async fn stored_outcome(core: &Core, snapshot: &Snapshot, transaction: &Transaction) -> Result<Outcome, EnrollError> {
+    Ok(match transaction.state {
+        TransactionState::AwaitingApproval | TransactionState::Issuing | TransactionState::Unknown => pending(transaction.id),
+        TransactionState::Refused | TransactionState::Failed => {
+            let code = transaction.rejection.as_deref().and_then(RejectionCode::from_name).unwrap_or(RejectionCode::Denied);
+            Outcome::Refused(Rejection::new(code, transaction.detail.clone().unwrap_or_default()))
+        }
+        TransactionState::Issued => match stored_certificate(core, snapshot, transaction).await? {
+            Some(issued) => Outcome::Issued(issued),
+            None => Outcome::Refused(Rejection::new(RejectionCode::NotFound, "the certificate was revoked or is expired")),
+        },
+    })
+}
+
+/// The certificate of a transaction, unless it is revoked or expired.
+async fn stored_certificate(
+    core: &Core,
+    snapshot: &Snapshot,
+    transaction: &Transaction,
+) -> Result<Option<IssuedCertificate>, EnrollError> {
+    let Some(fingerprint) = transaction.certificate else { return Ok(None) };
+    let Some(record) = core.inventory.certificate(&fingerprint).await? else { return Ok(None) };
+    if record.status == CertificateStatus::Revoked || record.not_after <= core.now() {
+        return Ok(None);
+    }
+    let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+    let chain = snapshot.upstreams.get(&record.upstream).and_then(|upstream| upstream.chain(&record.ca)).unwrap_or_default();
+    let password = transaction.sealed_challenge.as_deref().and_then(|sealed| core.sealer.open(sealed)).map(Arc::new);
+    Ok(Some(IssuedCertificate { transaction: transaction.id, certificate: Arc::new(certificate), chain, password }))
+}
+
+/// Encodes the answer where that is still to do, and stores a refusal before it leaves.
+async fn complete(
+    core: &Core,
+    request: &EnrollmentRequest,
+    key: TransactionKey,
+    group: &OnceLock<Arc<DeviceGroup>>,
+    settled: Settled,
+) -> Result<Answer, EnrollError> {
+    let Settled { outcome, reply, recorded } = settled;
+    let reply = match reply {
+        Some(reply) => reply,
+        None => Bytes::from(core.encode(&request.reply, &outcome).await?),
+    };
+    let (group_name, profile) = labels(request, group);
+    match &outcome {
+        Outcome::Refused(rejection) => {
+            core.metrics.denial(group_name, rejection.code.name());
+            core.metrics.enrollment(request.protocol, group_name, profile, "refused");
+            tracing::warn!(
+                endpoint = request.endpoint.name, peer = %request.peer.address, transaction = request.wire_id,
+                subject = %request.csr.subject(), code = rejection.code.name(), "Request refused: {}.", rejection.detail
+            );
+            if !recorded {
+                refuse(core, request, key, group_name, rejection, &reply).await?;
+            }
+        }
+        Outcome::Pending { transaction, .. } => {
+            core.metrics.enrollment(request.protocol, group_name, profile, "pending");
+            tracing::info!(endpoint = request.endpoint.name, peer = %request.peer.address, %transaction, "Request waits.");
+        }
+        _ => core.metrics.enrollment(request.protocol, group_name, profile, "issued"),
+    }
+    fault::point("before-reply");
+    Ok(Answer { outcome: Some(outcome), reply })
+}
+
+/// Writes a refusal with its reply, so that the same message gets the same answer.
+async fn refuse(
+    core: &Core,
+    request: &EnrollmentRequest,
+    key: TransactionKey,
+    group: &str,
+    rejection: &Rejection,
+    reply: &Bytes,
+) -> Result<(), EnrollError> {
+    let now = core.now();
+    let transaction = Transaction {
+        id: TransactionId::new(),
+        key,
+        state: TransactionState::Refused,
+        protocol: request.protocol.to_owned(),
+        group: Some(group.to_owned()).filter(|name| !name.is_empty()),
+        csr: request.csr.der().to_vec(),
+        subject: request.csr.subject().to_string(),
+        source: Some(request.peer.ip()),
+        received_at: request.received_at,
+        updated_at: now,
+        order: None,
+        rejection: Some(rejection.code.name().to_owned()),
+        detail: Some(rejection.detail.clone()),
+        snapshot: request.snapshot.digest_hex(),
+        certificate: None,
+        challenge: None,
+        sealed_challenge: None,
+    };
+    let event = AuditEvent {
+        at: now,
+        event: "request.refused".into(),
+        actor: "device".into(),
+        object: transaction.id.to_string(),
+        fields: fields(json!({
+            "endpoint": request.endpoint.name, "code": rejection.code.name(), "detail": rejection.detail,
+            "subject": transaction.subject, "source": transaction.source,
+        })),
+    };
+    let refused = RefusedTransaction { transaction, reply: Some((request.message, reply.to_vec())), events: vec![event] };
+    Ok(core.inventory.refuse(refused).await?)
+}
+
+/// Labels for metrics: names out of the configuration only. A request that was not matched to a group counts for the endpoint's only
+/// one, or for none.
+fn labels<'a>(request: &'a EnrollmentRequest, matched: &'a OnceLock<Arc<DeviceGroup>>) -> (&'a str, &'a str) {
+    let group = matched.get().or(match request.endpoint.groups.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    });
+    group.map_or(("", ""), |group| (&group.name, &group.profile))
+}

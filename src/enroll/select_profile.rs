@@ -1,0 +1,111 @@
+//! Turns a permit into an order: profile, issuer, form and dates, fully resolved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::authenticate::Proof;
+use super::core::{Core, after, before};
+use super::enforce::Permitted;
+use super::stage::{Flow, Step};
+use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
+use crate::algorithm::AlgorithmProfile;
+use crate::policy::{DeviceGroup, Permit};
+use crate::upstream::{IssuanceOrder, UpstreamCa};
+use crate::x509::extension;
+
+/// How far back a validity starts, for devices whose clock is behind.
+const BACKDATE: Duration = Duration::from_secs(300);
+
+/// A request with its order.
+pub struct Ordered {
+    pub(super) permitted: Permitted,
+    pub(super) order: IssuanceOrder,
+}
+
+/// The step.
+#[derive(Clone)]
+pub(crate) struct SelectProfile(pub(crate) Arc<Core>);
+
+impl Step<Permitted> for SelectProfile {
+    type Out = Ordered;
+
+    async fn step(&self, permitted: Permitted) -> Result<Flow<Ordered>, EnrollError> {
+        let grouped = &permitted.authenticated.grouped;
+        let order = order(
+            &grouped.recorded.request,
+            &grouped.group,
+            &permitted.authenticated.proof,
+            &permitted.profile,
+            permitted.upstream.as_ref(),
+            &permitted.permit,
+            self.0.now(),
+        )?;
+        Ok(match order {
+            Ok(order) => Flow::Continue(Ordered { permitted, order }),
+            Err(rejection) => Flow::Stop(Outcome::Refused(rejection)),
+        })
+    }
+}
+
+/// Writes the order.
+pub(super) fn order(
+    request: &EnrollmentRequest,
+    group: &DeviceGroup,
+    proof: &Proof,
+    profile: &AlgorithmProfile,
+    upstream: &dyn UpstreamCa,
+    permit: &Permit,
+    now: Timestamp,
+) -> Result<Result<IssuanceOrder, Rejection>, EnrollError> {
+    // Certificates have whole seconds.
+    let now = Timestamp::from_second(now.as_second()).map_err(|error| EnrollError::Internal(error.to_string()))?;
+    let mut not_after = after(now, profile.validity);
+    let mut not_before = before(now, BACKDATE);
+    if let Some(issuer) = upstream.chain(&profile.issuer.ca).as_deref().and_then(<[_]>::first) {
+        // A certificate that outlives its issuer is of no use for the rest.
+        not_after = not_after.min(issuer.not_after());
+        not_before = not_before.max(issuer.not_before());
+    }
+    let subject_alt_names = match permit.subject_alt_names.as_slice() {
+        [] => Vec::new(),
+        names => extension::subject_alt_names(names).map_err(|error| EnrollError::Internal(error.to_string()))?,
+    };
+    let order = IssuanceOrder {
+        group: group.name.clone(),
+        rule: proof.rule(),
+        profile: profile.name.clone(),
+        form: profile.form,
+        signature: profile.signature,
+        issuer: profile.issuer.clone(),
+        csr: request.csr.der().to_vec(),
+        spki: request.csr.spki().to_vec(),
+        key: request.csr.key(),
+        subject: permit.subject.der().to_vec(),
+        subject_alt_names,
+        key_usage: permit.key_usage,
+        extended_key_usages: permit.extended_key_usages.iter().map(ToString::to_string).collect(),
+        not_before,
+        not_after,
+        device: permit.device.clone(),
+        renews: proof.renews().map(|certificate| hex::encode(certificate.fingerprint())),
+        snapshot: request.snapshot.digest_hex(),
+    };
+    if let Some(budget) = profile.max_reply {
+        let size = expected_reply(&order);
+        if size > budget {
+            let why = format!("the reply would have about {size} octets, the profile allows {budget}");
+            return Ok(Err(Rejection::new(RejectionCode::ReplyTooLarge, why)));
+        }
+    }
+    Ok(Ok(order))
+}
+
+/// About how large a reply will be: the certificate, and what CMS and the RA's signature put around it.
+fn expected_reply(order: &IssuanceOrder) -> usize {
+    const CERTIFICATE_FRAME: usize = 400;
+    const MESSAGE_FRAME: usize = 1900;
+    let signature = order.signature.typical_len();
+    order.spki.len() + order.subject.len() + order.subject_alt_names.len() + signature + CERTIFICATE_FRAME + MESSAGE_FRAME
+}
