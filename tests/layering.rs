@@ -28,6 +28,8 @@ const ROOMS: &[Room] = &[
     room("crypto/ra", &["algorithm", "x509"]),
     room("x509", &["algorithm", "crypto"]),
     room("upstream", &["algorithm", "crypto", "x509"]),
+    // The RA's keys and certificates on disk; it asks a CA to certify them.
+    room("ra", &["algorithm", "crypto", "x509", "upstream"]),
     room("inventory", &["algorithm", "crypto", "x509"]),
     room("policy", &["algorithm", "crypto", "x509", "upstream"]),
     room("snapshot", &["algorithm", "crypto", "x509", "upstream", "policy"]),
@@ -38,7 +40,10 @@ const ROOMS: &[Room] = &[
     // The HTTP front end translates between the codec and the core.
     room("scep/service", &["algorithm", "crypto", "x509", "policy", "snapshot", "enroll"]),
     room("worker", &["algorithm", "crypto", "x509", "upstream", "inventory", "policy", "snapshot", "enroll"]),
-    room("admin", &["algorithm", "crypto", "x509", "upstream", "inventory", "policy", "snapshot", "config", "enroll", "worker"]),
+    room(
+        "admin",
+        &["algorithm", "crypto", "x509", "upstream", "inventory", "policy", "snapshot", "ra", "config", "enroll", "worker"],
+    ),
     room(
         "server",
         &[
@@ -49,6 +54,7 @@ const ROOMS: &[Room] = &[
             "inventory",
             "policy",
             "snapshot",
+            "ra",
             "config",
             "enroll",
             "scep",
@@ -66,6 +72,7 @@ const ROOMS: &[Room] = &[
             "inventory",
             "policy",
             "snapshot",
+            "ra",
             "config",
             "enroll",
             "scep",
