@@ -177,6 +177,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn admitted_work_waits_for_a_slot_and_goes_before_new_work() {
+        let pool = CryptoPool::start(1, 1);
+        let (release, wait) = mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(move || wait.recv()).await }
+        });
+        while pool.free() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut admitted = Box::pin(pool.run_admitted(|| 7));
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(20), &mut admitted).await.is_err());
+        release.send(()).unwrap();
+        assert_eq!(first.await.unwrap(), Ok(Ok(())));
+        // The slot went to who waited for it.
+        assert_eq!(pool.run(|| ()).await, Err(PoolError::Full));
+        assert_eq!(admitted.await, Ok(7));
+        assert_eq!(pool.run(|| 8).await, Ok(8));
+    }
+
+    #[tokio::test]
     async fn a_panic_is_an_error_and_the_thread_goes_on() {
         let pool = CryptoPool::start(1, 1);
         for _ in 0..3 {
