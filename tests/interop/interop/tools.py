@@ -16,6 +16,7 @@ CLIENT_PACKAGES = {
     "certmonger": "certmonger",
     "dbus-daemon": "dbus",
 }
+BUILD_PACKAGES = {"javac": "openjdk-17-jdk-headless", "mvn": "maven"}
 
 
 class Failed(Exception):
@@ -168,14 +169,15 @@ def install(commands):
     missing = [name for name in commands if not find(name)]
     if not missing:
         return
-    packages = " ".join(CLIENT_PACKAGES[name] for name in missing).split()
+    known = {**CLIENT_PACKAGES, **BUILD_PACKAGES}
+    packages = " ".join(known[name] for name in missing).split()
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {' '.join(packages)}", flush=True)
     run(*as_root, "apt-get", "update", "-q", timeout=180, env=environment)
     run(*as_root, "apt-get", "install", "-qy", "--no-install-recommends", *packages, timeout=300, env=environment).ok()
     for name in missing:
-        check(find(name), f"{name} is not there after installing {CLIENT_PACKAGES[name]}")
+        check(find(name), f"{name} is not there after installing {known[name]}")
 
 
 def find(name):
