@@ -122,10 +122,10 @@ fn is_der(input: &[u8]) -> bool {
                 return false;
             }
             let mut inner_only = false;
-            if header.tag & CONSTRUCTED != 0 {
-                if is_string(header.tag) || depth == MAX_DEPTH || !values(content, depth + 1, header.tag, &mut inner_only) {
-                    return false;
-                }
+            if header.tag & CONSTRUCTED != 0
+                && (is_string(header.tag) || depth == MAX_DEPTH || !values(content, depth + 1, header.tag, &mut inner_only))
+            {
+                return false;
             }
             *octet_strings_only &= header.tag == tag::OCTET_STRING;
             shape = shape.next(header.tag, inner_only);
@@ -294,5 +294,116 @@ impl Plan<'_> {
 
     fn error(&self, why: &str) -> X509Error {
         X509Error::malformed("BER", format_args!("{why} (at octet {})", self.at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn der(hex_text: &str) -> Result<String, X509Error> {
+        to_der(&hex::decode(hex_text.replace(' ', "")).unwrap()).map(|der| hex::encode(der.as_ref()))
+    }
+
+    fn becomes(ber: &str, expected: &str) {
+        assert_eq!(der(ber).as_deref(), Ok(expected.replace(' ', "").as_str()), "{ber}");
+    }
+
+    #[test]
+    fn der_is_borrowed() {
+        for same in ["0500", "3003 020105", "3005 a003 020105", "7f21 03 020101", "3009 0601 2a a004 0402 6869"] {
+            let input = hex::decode(same.replace(' ', "")).unwrap();
+            assert!(matches!(to_der(&input), Ok(Cow::Borrowed(same)) if same == input), "{same}");
+        }
+    }
+
+    #[test]
+    fn lengths_become_definite_and_short() {
+        becomes("3080 020105 0000", "3003 020105");
+        becomes("3080 3080 0000 a080 0500 0000 0000", "3006 3000 a002 0500");
+        becomes("3081 03 020105", "3003 020105");
+        becomes("0484 0000 0002 6869", "0402 6869");
+        becomes("7f2180 020101 0000", "7f2103 020101");
+        // A SET keeps its order.
+        becomes("3180 020105 020103 0000", "3106 020105 020103");
+    }
+
+    #[test]
+    fn strings_in_pieces_are_joined() {
+        becomes("2480 0402 6869 0401 21 0000", "0403 686921");
+        becomes("2407 0402 6869 0401 21", "0403 686921");
+        becomes("2480 2480 0401 68 0000 2403 0401 69 0000", "0402 6869");
+        becomes("2480 0000", "0400");
+        becomes("2c80 0c01 68 0401 69 0000", "0c02 6869");
+        becomes("3080 2480 0402 6869 0000 0000", "3004 0402 6869");
+    }
+
+    #[test]
+    fn encrypted_content_in_pieces_is_joined() {
+        // EncryptedContentInfo: OID, AlgorithmIdentifier, [0] in pieces; indefinite (openssl -stream) and definite (Go).
+        becomes("3080 0601 2a 3000 a080 0402 6869 0401 21 0000 0000", "300a 06012a 3000 8003 686921");
+        becomes("3009 0601 2a 3000 a002 0400", "3007 06012a 3000 8000");
+        becomes("300b 0601 2a 3000 a004 0402 6869", "3009 06012a 3000 8002 6869");
+        becomes("300d 0601 2a 3000 a006 2404 0402 6869", "3009 06012a 3000 8002 6869");
+    }
+
+    #[test]
+    fn a_tagged_octet_string_elsewhere_is_left_alone() {
+        // EncapsulatedContentInfo: OID, [0] EXPLICIT OCTET STRING.
+        becomes("3080 0601 2a a080 2480 0402 6869 0000 0000 0000", "3009 06012a a004 0402 6869");
+        // Something follows, or [0] holds something else: no EncryptedContentInfo.
+        becomes("3080 0601 2a 3000 a080 0402 6869 0000 0500 0000", "300d 06012a 3000 a004 0402 6869 0500");
+        becomes("3080 0601 2a 3000 a080 020105 0000 0000", "300a 06012a 3000 a003 020105");
+        becomes("3080 020101 3000 a080 0402 6869 0000 0000", "300b 020101 3000 a004 0402 6869");
+    }
+
+    #[test]
+    fn what_is_no_ber_is_refused() {
+        for bad in [
+            "",
+            "30",
+            "3003 0201",
+            "3080 020105",
+            "3003 020105 00",
+            "3080 020105 0000 00",
+            "0480 0000",
+            "0000",
+            "3002 0000",
+            "24 03 020105",
+            "2480 0c01 68 0000",
+            "2380 0302 0068 0000",
+            "3003 3005 0500 0500",
+            "30 85 0100000000",
+            "30ff",
+            "1fffffffffff7f00",
+            "3004 3080 0000 0500",
+        ] {
+            assert!(der(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize, open: &str, close: &str| der(&format!("{}0500{}", open.repeat(depth), close.repeat(depth)));
+        assert!(nested(MAX_DEPTH, "3080", "0000").is_ok());
+        assert!(nested(MAX_DEPTH + 1, "3080", "0000").is_err());
+        assert!(nested(10_000, "3080", "").is_err());
+        assert!(nested(10_000, "2480", "").is_err());
+        // The same limit where nothing has to be changed.
+        let definite = |depth| (0..depth).fold(vec![5, 0], |inner, _| crate::x509::tlv::encode(tag::SEQUENCE, &[inner]));
+        assert!(to_der(&definite(MAX_DEPTH)).is_ok());
+        assert!(to_der(&definite(MAX_DEPTH + 1)).is_err());
+    }
+
+    #[test]
+    fn many_pieces_take_linear_time() {
+        let mut ber = vec![0x24, 0x80];
+        for _ in 0..200_000 {
+            ber.extend([4, 1, 0x68]);
+        }
+        ber.extend([0, 0]);
+        let started = std::time::Instant::now();
+        assert_eq!(to_der(&ber).unwrap().len(), 200_000 + 5);
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
     }
 }

@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(der("CN=ab"), "300d310b300906035504030c026162");
         assert_eq!(der("C=DE"), "300d310b3009060355040613024445");
         assert_eq!(der("serialNumber=ab"), "300d310b3009060355040513026162");
-        assert_eq!(der("DC=ab"), "30143112301006 0a0992268993f22c64011916026162".replace(' ', ""));
+        assert_eq!(der("DC=ab"), "301431123010060a0992268993f22c64011916026162");
         // An underscore is no PrintableString.
         assert_eq!(der("serialNumber=_b"), "300d310b300906035504050c025f62");
     }
@@ -230,10 +230,9 @@ mod tests {
     #[test]
     fn odd_values_are_read() {
         // CN as BMPString "Kö", and an INTEGER where a string belongs.
-        let der = hex::decode(
-            "3010310e300c06035504031e04004b00f6".replace("3010", "301b") + "3109300706035504030201 05".replace(' ', "").as_str(),
-        )
-        .unwrap();
+        let cn = |value| (attribute_oid("CN").unwrap(), value);
+        let odd = [vec![cn(encode(tag::BMP_STRING, &[b"\x00K\x00\xf6"]))], vec![cn(vec![tag::INTEGER, 1, 5])]];
+        let der = DistinguishedName::encode(odd.into_iter()).unwrap().der;
         let read = DistinguishedName::from_der(&der).unwrap();
         assert_eq!(read.values("cn"), ["Kö", "#020105"]);
         assert_eq!(read.to_string(), "CN=Kö,CN=#020105");
@@ -246,10 +245,7 @@ mod tests {
         let built = DistinguishedName::from_rdns(vec![vec![attribute]]).unwrap();
         assert_eq!(built.to_string(), r"CN=\#020105");
         assert_eq!(name(&built.to_string()), built);
-        assert_eq!(
-            name("CN=#020105").der(),
-            hex::decode("300c310a30080603550403020105".replace("300c310a3008", "300c310a3008")).unwrap()
-        );
+        assert_eq!(hex::encode(name("CN=#020105").der()), "300c310a30080603550403020105");
     }
 
     #[test]
@@ -263,8 +259,8 @@ mod tests {
 
     #[test]
     fn malformed_names_are_refused() {
-        for bad in ["", "3000 00", "30023100", "300b3109300706035504030c", "310d", "300e310c300a06035504030c0261620500"] {
-            assert!(DistinguishedName::from_der(&hex::decode(bad.replace(' ', "")).unwrap()).is_err(), "{bad}");
+        for bad in ["", "300000", "30023100", "300b3109300706035504030c", "310d", "300e310c300a06035504030c0261620500"] {
+            assert!(DistinguishedName::from_der(&hex::decode(bad).unwrap()).is_err(), "{bad}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub fn key_algorithm(spki: &[u8]) -> Result<KeyAlgorithm, X509Error> {
     let (found, length_fits) = match oid {
         RSA_ENCRYPTION => {
             // NULL by RFC 3279 section 2.3.1; left out by some.
-            if !parameters.is_none_or(|p| p.raw == [tag::NULL, 0]) {
+            if parameters.is_some_and(|p| p.raw != [tag::NULL, 0]) {
                 return Err(algorithm.error("RSA with parameters"));
             }
             (KeyAlgorithm::Rsa(modulus_bits(octets)?), true)

@@ -207,11 +207,11 @@ impl<'a> Tlv<'a> {
             | tag::GRAPHIC_STRING
             | tag::VISIBLE_STRING
             | tag::GENERAL_STRING => Some(std::str::from_utf8(octets).map_or_else(|_| latin1(), str::to_owned)),
-            tag::BMP_STRING if octets.len() % 2 == 0 => {
+            tag::BMP_STRING if octets.len().is_multiple_of(2) => {
                 let units = octets.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
                 char::decode_utf16(units).collect::<Result<String, _>>().ok()
             }
-            tag::UNIVERSAL_STRING if octets.len() % 4 == 0 => octets
+            tag::UNIVERSAL_STRING if octets.len().is_multiple_of(4) => octets
                 .chunks_exact(4)
                 .map(|quad| char::from_u32(u32::from_be_bytes([quad[0], quad[1], quad[2], quad[3]])))
                 .collect(),
