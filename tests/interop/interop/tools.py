@@ -167,10 +167,12 @@ def split_pem(text):
 def install(commands):
     """Installs the Debian packages of these commands, where they are missing."""
     missing = [name for name in commands if not find(name)]
-    if not missing:
-        return
     known = {**CLIENT_PACKAGES, **BUILD_PACKAGES}
     packages = " ".join(known[name] for name in missing).split()
+    if run(sys.executable, "-c", "import ensurepip").status != 0:
+        packages.append("python3-venv")
+    if not packages:
+        return
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {' '.join(packages)}", flush=True)
