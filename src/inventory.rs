@@ -14,6 +14,8 @@ use uuid::Uuid;
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 pub mod audit;
+#[cfg(test)]
+mod conformance;
 pub mod sqlite;
 
 pub use audit::{AuditEvent, AuditRecord};
@@ -31,6 +33,10 @@ pub trait Inventory: Send + Sync {
     /// or nothing. Called again for a transaction that exists, it changes nothing and says so.
     async fn open(&self, new: NewTransaction) -> Result<Opened, InventoryError>;
 
+    /// Remembers a further wire identifier of a transaction, when a request of the same keys joined it under another one, so that
+    /// its polls and retries find it, also once it is final. [`open`](Self::open) does this by itself.
+    async fn join(&self, transaction: TransactionId, wire_id: &str) -> Result<(), InventoryError>;
+
     /// Writes a transaction that ends before it began: refused, with the reply, if one was made.
     async fn refuse(&self, refused: RefusedTransaction) -> Result<(), InventoryError>;
 
@@ -43,6 +49,9 @@ pub trait Inventory: Send + Sync {
 
     /// One transaction.
     async fn transaction(&self, id: TransactionId) -> Result<Option<Transaction>, InventoryError>;
+
+    /// Its attempts, oldest first.
+    async fn attempts(&self, transaction: TransactionId) -> Result<Vec<Attempt>, InventoryError>;
 
     /// The newest transaction of this endpoint with this wire identifier and signer key: what a CertPoll asks for.
     async fn find_transaction(

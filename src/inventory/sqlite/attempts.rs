@@ -1,0 +1,204 @@
+//! What becomes of a transaction: conclusions, decisions, and who works on it.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+
+use super::rows::{self, damaged, select_attempt, time};
+use super::writer::Write;
+use super::{certificates, challenges, transactions};
+use crate::inventory::{
+    Attempt, AttemptResult, AttemptState, Concluded, Conclusion, Decision, InventoryError, Transaction, TransactionId,
+    TransactionState,
+};
+
+/// Writes what became of an attempt, and of its transaction with it.
+pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<Concluded, InventoryError> {
+    let Conclusion { transaction, attempt, result, at, reply, events } = conclusion;
+    let connection = write.connection;
+    let row = connection
+        .prepare_cached("SELECT number, open, challenge FROM transactions WHERE id = ?1")?
+        .query_row([transaction.0.as_bytes()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<[u8; 32]>>(2)?))
+        })
+        .optional()?;
+    let Some((number, open, challenge)) = row else {
+        return Err(damaged(format!("no transaction {transaction}")));
+    };
+    if !open {
+        return Ok(Concluded::AlreadyFinal(reread(write, transaction)?));
+    }
+    let (attempt_state, reference, due_at) = match &result {
+        AttemptResult::Issued { .. } => (AttemptState::Issued, None, None),
+        AttemptResult::Waiting { reference, due_at } => (AttemptState::Waiting, reference.as_deref(), Some(*due_at)),
+        AttemptResult::Rejected { .. } => (AttemptState::Rejected, None, None),
+        AttemptResult::Unknown { .. } => (AttemptState::Unknown, None, None),
+    };
+    let changed = connection
+        .prepare_cached(
+            "UPDATE attempts SET state = ?3, pending = ?4, reference = coalesce(?5, reference), due_at = coalesce(?6, due_at),
+                 held_by = NULL, held_until = NULL WHERE number = ?1 AND id = ?2",
+        )?
+        .execute(params![
+            number,
+            attempt.0.as_bytes(),
+            attempt_state.name(),
+            attempt_state == AttemptState::Waiting,
+            reference,
+            due_at.map(time),
+        ])?;
+    if changed == 0 {
+        return Err(damaged(format!("no attempt {attempt} of transaction {transaction}")));
+    }
+    let mut update = Update::at(number, at);
+    match &result {
+        AttemptResult::Issued { certificate, keep_secret } => {
+            certificates::insert(write, certificate)?;
+            update.certificate = Some(&certificate.fingerprint);
+            update.write(write, TransactionState::Issued, *keep_secret)?;
+        }
+        AttemptResult::Waiting { .. } => update.write(write, TransactionState::Issuing, true)?,
+        AttemptResult::Rejected { code, detail } => {
+            if let Some(digest) = &challenge {
+                challenges::free(write, digest, transaction)?;
+            }
+            update.rejection = Some(code);
+            update.detail = Some(detail);
+            update.frees_challenge = true;
+            update.write(write, TransactionState::Failed, false)?;
+        }
+        AttemptResult::Unknown { detail } => {
+            update.detail = Some(detail);
+            update.write(write, TransactionState::Unknown, true)?;
+        }
+    }
+    // While it is open, the same message again is looked at afresh: only a final answer is kept.
+    let is_final = matches!(result, AttemptResult::Issued { .. } | AttemptResult::Rejected { .. });
+    if let Some((message, reply)) = reply.filter(|_| is_final) {
+        transactions::insert_reply(connection, number, &message, &reply, time(at))?;
+    }
+    write.chain.append(connection, events)?;
+    Ok(Concluded::Done)
+}
+
+/// Lets a waiting transaction go on, or refuses it. One whose outcome is unclear waits for people just as well.
+pub(super) fn decide(
+    write: &mut Write<'_>,
+    id: TransactionId,
+    decision: Decision,
+) -> Result<Option<Transaction>, InventoryError> {
+    let number: Option<i64> = write
+        .connection
+        .prepare_cached("SELECT number FROM transactions WHERE id = ?1 AND state IN ('awaiting-approval', 'unknown')")?
+        .query_row([id.0.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let Some(number) = number else { return Ok(None) };
+    match decision {
+        Decision::Approve { attempt, event } => {
+            transactions::insert_attempt(write.connection, number, &attempt)?;
+            Update::at(number, event.at).write(write, TransactionState::Issuing, true)?;
+            write.chain.append(write.connection, vec![event])?;
+        }
+        Decision::Deny { detail, event } => {
+            let mut update = Update::at(number, event.at);
+            update.rejection = Some(DENIED);
+            update.detail = Some(&detail);
+            update.write(write, TransactionState::Refused, false)?;
+            write.chain.append(write.connection, vec![event])?;
+        }
+    }
+    reread(write, id).map(Some)
+}
+
+/// Takes due work that nobody holds.
+pub(super) fn claim(
+    write: &mut Write<'_>,
+    node: &str,
+    now: Timestamp,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
+    let connection = write.connection;
+    let due: Vec<([u8; 16], i64, [u8; 16])> = connection
+        .prepare_cached(
+            "SELECT t.id, a.number, a.id FROM attempts a JOIN transactions t USING (number)
+             WHERE a.pending = 1 AND a.due_at <= ?1 AND (a.held_until IS NULL OR a.held_until <= ?1) AND t.state = 'issuing'
+             ORDER BY a.due_at LIMIT ?2",
+        )?
+        .query_map(params![time(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut claimed = Vec::with_capacity(due.len());
+    for (transaction, number, attempt) in due {
+        connection
+            .prepare_cached("UPDATE attempts SET held_by = ?3, held_until = ?4 WHERE number = ?1 AND id = ?2")?
+            .execute(params![number, attempt, node, time(until)])?;
+        let attempt = connection
+            .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
+            .query_row(params![number, attempt], rows::attempt)?;
+        claimed.push((reread(write, TransactionId(uuid::Uuid::from_bytes(transaction)))?, attempt));
+    }
+    Ok(claimed)
+}
+
+/// Gives back what a node holds.
+pub(super) fn release(write: &mut Write<'_>, node: &str) -> Result<u64, InventoryError> {
+    let mut statement = write
+        .connection
+        .prepare_cached("UPDATE attempts SET held_by = NULL, held_until = NULL WHERE pending = 1 AND held_by = ?1")?;
+    Ok(statement.execute([node])? as u64)
+}
+
+/// The attempts of a transaction, oldest first.
+pub(super) fn of_transaction(connection: &rusqlite::Connection, id: TransactionId) -> Result<Vec<Attempt>, InventoryError> {
+    let mut statement =
+        connection.prepare_cached(select_attempt!("JOIN transactions t USING (number) WHERE t.id = ?1 ORDER BY a.id"))?;
+    let found = statement.query_map([id.0.as_bytes()], rows::attempt)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The rejection of a transaction that people denied.
+const DENIED: &str = "denied";
+
+/// What changes in a transaction's row.
+struct Update<'a> {
+    number: i64,
+    at: Timestamp,
+    rejection: Option<&'a str>,
+    detail: Option<&'a str>,
+    certificate: Option<&'a [u8; 32]>,
+    frees_challenge: bool,
+}
+
+impl Update<'_> {
+    fn at(number: i64, at: Timestamp) -> Self {
+        Self { number, at, rejection: None, detail: None, certificate: None, frees_challenge: false }
+    }
+
+    fn write(&self, write: &mut Write<'_>, state: TransactionState, keep_secret: bool) -> Result<(), InventoryError> {
+        let connection = write.connection;
+        connection
+            .prepare_cached(
+                "UPDATE transactions SET state = ?2, open = ?3, updated_at = ?4, rejection = ?5, detail = ?6, certificate = ?7,
+                     challenge = iif(?8, NULL, challenge) WHERE number = ?1",
+            )?
+            .execute(params![
+                self.number,
+                state.name(),
+                !state.is_final(),
+                time(self.at),
+                self.rejection,
+                self.detail,
+                self.certificate,
+                self.frees_challenge,
+            ])?;
+        if !keep_secret {
+            connection.prepare_cached("DELETE FROM sealed_challenges WHERE number = ?1")?.execute([self.number])?;
+        }
+        Ok(())
+    }
+}
+
+fn reread(write: &Write<'_>, id: TransactionId) -> Result<Transaction, InventoryError> {
+    transactions::by_id(write.connection, id)?.ok_or_else(|| damaged(format!("transaction {id} has no request")))
+}

@@ -1,0 +1,180 @@
+//! The one thread that writes. It takes what has queued up, runs each command under a savepoint of its own, commits all of them
+//! at once, and answers only then: one flush to the disk serves many clients.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::audit::Chain;
+use crate::inventory::InventoryError;
+
+/// The way to the writing thread, which ends when this is dropped and the queue is empty.
+pub(super) struct Writer {
+    queue: Option<SyncSender<Box<dyn Command>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a command works with.
+pub(super) struct Write<'a> {
+    /// The connection, in a transaction.
+    pub(super) connection: &'a Connection,
+    /// The end of the audit chain.
+    pub(super) chain: &'a mut Chain,
+    /// Whether the last commit failed.
+    pub(super) failing: bool,
+}
+
+impl Writer {
+    /// Starts the thread. At most `queue` commands wait, and at most `batch` share a commit.
+    pub(super) fn start(connection: Connection, queue: usize, batch: usize) -> Result<Self, InventoryError> {
+        let (sender, receiver) = sync_channel(queue);
+        let thread = std::thread::Builder::new()
+            .name("inventory-writer".to_owned())
+            .spawn(move || run(&connection, &receiver, batch))
+            .map_err(|error| InventoryError::Unavailable(format!("no thread for the writer: {error}")))?;
+        Ok(Self { queue: Some(sender), thread: Some(thread) })
+    }
+
+    /// Queues a command and waits until it is committed.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, InventoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Write<'_>) -> Result<T, InventoryError> + Send + 'static,
+    {
+        let (answer, waiting) = oneshot::channel();
+        let command = Box::new(Pending { work: Some(work), result: None, answer });
+        let queue = self.queue.as_ref().expect("the queue is there until drop");
+        queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => InventoryError::Busy,
+            TrySendError::Disconnected(_) => InventoryError::Unavailable("the writer has stopped".to_owned()),
+        })?;
+        waiting.await.unwrap_or_else(|_| Err(InventoryError::Unavailable("the command broke off".to_owned())))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by the panic hook; there is nobody to tell here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A queued command, whatever its result is.
+trait Command: Send {
+    /// Runs it and keeps the result.
+    fn run(&mut self, write: &mut Write<'_>) -> Ran;
+
+    /// Tells the waiter: the result, or that the commit failed.
+    fn answer(self: Box<Self>, commit: Result<(), &str>);
+}
+
+/// How a command went.
+#[derive(PartialEq, Eq)]
+enum Ran {
+    Well,
+    /// Its writes have to be undone.
+    Badly,
+    /// The same, because the store took no writes.
+    Unavailable,
+}
+
+struct Pending<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, InventoryError>>,
+    answer: oneshot::Sender<Result<T, InventoryError>>,
+}
+
+impl<T, F> Command for Pending<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Write<'_>) -> Result<T, InventoryError> + Send,
+{
+    fn run(&mut self, write: &mut Write<'_>) -> Ran {
+        let work = self.work.take().expect("a command runs once");
+        // A panic ends this command, and not the thread that everybody needs.
+        let result = catch_unwind(AssertUnwindSafe(|| work(write)))
+            .unwrap_or_else(|_| Err(InventoryError::Unavailable("the command broke off".to_owned())));
+        let ran = match &result {
+            Ok(_) => Ran::Well,
+            Err(InventoryError::Unavailable(_)) => Ran::Unavailable,
+            Err(_) => Ran::Badly,
+        };
+        self.result = Some(result);
+        ran
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), &str>) {
+        let result = match (self.result, commit) {
+            // It failed by itself: its own reason says more.
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(reason)) => Err(InventoryError::Unavailable(reason.to_owned())),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(InventoryError::Unavailable("the command was not run".to_owned())),
+        };
+        // Who no longer waits does not need to know.
+        let _ = self.answer.send(result);
+    }
+}
+
+fn run(connection: &Connection, receiver: &Receiver<Box<dyn Command>>, batch: usize) {
+    let mut failing = false;
+    let mut commands = Vec::with_capacity(batch);
+    while let Ok(first) = receiver.recv() {
+        commands.push(first);
+        commands.extend(receiver.try_iter().take(batch.saturating_sub(1)));
+        let mut refused = false;
+        let outcome = commit(connection, &mut commands, failing, &mut refused);
+        let fails = refused || outcome.is_err();
+        if fails && !failing {
+            let reason = outcome.as_ref().err().map_or("a command was not taken", String::as_str);
+            tracing::error!(%reason, "The inventory cannot be written.");
+        } else if !fails && failing {
+            tracing::info!("The inventory can be written again.");
+        }
+        failing = fails;
+        for command in commands.drain(..) {
+            command.answer(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+        }
+    }
+}
+
+/// Runs the commands in one transaction. `Err` says why none of it is in the database; `refused` is set when the store did not
+/// take what one of them wrote.
+fn commit(connection: &Connection, commands: &mut [Box<dyn Command>], failing: bool, refused: &mut bool) -> Result<(), String> {
+    let execute = |sql: &str| -> Result<(), String> {
+        let statement = connection.prepare_cached(sql);
+        statement.and_then(|mut statement| statement.execute([])).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let run = || -> Result<(), String> {
+        execute("BEGIN IMMEDIATE")?;
+        let mut chain = Chain::default();
+        for command in commands {
+            execute("SAVEPOINT command")?;
+            let before = chain.clone();
+            let ran = command.run(&mut Write { connection, chain: &mut chain, failing });
+            *refused |= ran == Ran::Unavailable;
+            // After some failures (a full disk is one) SQLite undoes the whole transaction by itself.
+            if connection.is_autocommit() {
+                return Err("the transaction was undone: the disk is full, or failed".to_owned());
+            }
+            if ran != Ran::Well {
+                chain = before;
+                execute("ROLLBACK TO command")?;
+            }
+            execute("RELEASE command")?;
+        }
+        execute("COMMIT")
+    };
+    let outcome = run();
+    if outcome.is_err() && !connection.is_autocommit() {
+        // Should this fail too, the next BEGIN fails, and the next batch learns of it.
+        let _ = execute("ROLLBACK");
+    }
+    outcome
+}
