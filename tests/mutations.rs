@@ -22,7 +22,7 @@ impl Random {
 fn seeds() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     let mut files = Vec::new();
-    for folder in ["x509", "cms"] {
+    for folder in ["x509", "cms", "scep/captured"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|e| e == "der") {

@@ -131,6 +131,62 @@ fn post_quantum_certificates() {
     }
 }
 
+/// All files under a folder of the vectors, sorted.
+fn vectors(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let root = std::env::var_os("RAVELIN_SHARED_VECTORS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
+    let mut folders = vec![root.join(folder)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    if files.is_empty() {
+        println!("skipped: the vectors folder has no {folder}");
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn certificates_of_other_implementations() {
+    let mut verified = 0;
+    for (name, der) in vectors("pqc-certificates") {
+        if !name.ends_with("_ta.der") && !name.ends_with("_ee.der") {
+            continue;
+        }
+        // Composite, catalyst, chameleon, SLH-DSA and KEM certificates are read, whether we know their algorithms or not.
+        let read = Certificate::from_der(&der).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let known = read.signature_algorithm().is_some() && read.key().is_some();
+        if name.ends_with("_ta.der") && known {
+            read.verify_signed_by(read.spki()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            verified += 1;
+        } else if !known {
+            assert!(read.verify_signed_by(read.spki()).is_err(), "{name}");
+        }
+    }
+    println!("{verified} self-signatures verified");
+}
+
+#[test]
+fn captured_messages_pass_the_normaliser() {
+    for (name, message) in vectors("scep") {
+        let normalised = match name.rsplit('/').next() {
+            Some(file) if file.ends_with(".der") => ber::to_der(&message).unwrap_or_else(|e| panic!("{name}: {e}")),
+            _ => continue,
+        };
+        if !name.contains("csr") && !name.contains("_req0") && message.starts_with(&[0x30, 0x82]) && !name.contains("testca") {
+            <cms::content_info::ContentInfo as der::Decode>::from_der(&normalised).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+}
+
 // Certification requests
 
 #[test]
@@ -267,6 +323,22 @@ fn openssl_reads_what_was_normalised() {
             assert_eq!(std::fs::read(out).unwrap(), testdata("cms/content.txt"));
         }
     }
+}
+
+#[test]
+fn messages_of_real_clients_pass_the_normaliser() {
+    let mut read = 0;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/scep/captured")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "der") {
+            let message = std::fs::read(&path).unwrap();
+            let normalised = ber::to_der(&message).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            <cms::content_info::ContentInfo as der::Decode>::from_der(&normalised)
+                .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            read += 1;
+        }
+    }
+    assert!(read > 5, "the captured messages are there");
 }
 
 // What we make

@@ -169,8 +169,14 @@ impl<'a> Tlv<'a> {
     }
 
     /// The content as an OBJECT IDENTIFIER. `None` if it is none, or has arcs beyond 32 bits: such an OID cannot be one of ours.
+    ///
+    /// An arc that is padded with zero bits (X.690 section 8.19.2) would be printed like one of ours without being equal to it.
     pub(crate) fn oid(&self) -> Option<ObjectIdentifier> {
-        (self.tag == tag::OID).then(|| ObjectIdentifier::from_bytes(self.value).ok()).flatten()
+        let padded = |(at, octet): (usize, &u8)| *octet == 0x80 && (at == 0 || self.value[at - 1] & 0x80 == 0);
+        if self.tag != tag::OID || self.value.iter().enumerate().any(padded) {
+            return None;
+        }
+        ObjectIdentifier::from_bytes(self.value).ok()
     }
 
     /// The octets of a BIT STRING that has whole octets.
@@ -327,6 +333,21 @@ mod tests {
             assert_eq!(encoded.len(), 1 + length_of_length(length) + length);
             assert_eq!(Reader::single("value", &encoded, tag::OCTET_STRING).unwrap().value.len(), length);
         }
+    }
+
+    #[test]
+    fn object_identifiers_that_cannot_be_ours_are_none() {
+        let oid =
+            |value: &[u8]| Reader::new("value", &encode(tag::OID, &[value])).any().unwrap().oid().map(|oid| oid.to_string());
+        assert_eq!(oid(&[0x55, 4, 3]).as_deref(), Some("2.5.4.3"));
+        // 2.25 and a UUID; an arc that does not end; nothing at all; an arc that starts with zero bits; too long.
+        let uuid = [&[0x69][..], &[0x83], &[0xff; 17], &[0x7f]].concat();
+        for bad in [&uuid[..], &[0x55, 0x84], &[], &[0x55, 0x80, 0x01], &[1; 60]] {
+            assert_eq!(oid(bad), None, "{bad:02x?}");
+        }
+        // The largest arc.
+        assert_eq!(oid(&[0x55, 0x8f, 0xff, 0xff, 0xff, 0x7f]).as_deref(), Some("2.5.4294967295"));
+        assert_eq!(oid(&[0x55, 0x90, 0x80, 0x80, 0x80, 0x00]), None);
     }
 
     #[test]
