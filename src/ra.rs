@@ -293,3 +293,6 @@ const CHAIN: &str = "chain.pem";
 const MIN_RSA_BITS: u32 = 2048;
 /// Above this, a request costs more of our time than a small server has.
 const MAX_RSA_BITS: u32 = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,9 @@ impl RaStore {
         if !self.dir.join(Role::Signer.certificate_file()).is_file() {
             return Ok(());
         }
+        // Counted before anything is removed, and with keys whose certificate is gone: a number is never taken again.
+        let keys = files::numbered(&self.dir, "decrypter-", ".key.pem").map_err(RaError::io(&self.dir))?;
+        let number = keys.into_iter().chain(self.earlier()?).max().map_or(1, |n| n + 1);
         for number in self.earlier()? {
             let path = self.dir.join(format!("decrypter-{number}.pem"));
             let text = fs::read_to_string(&path).map_err(RaError::io(&path))?;
@@ -113,7 +116,6 @@ impl RaStore {
                 }
             }
         }
-        let number = self.earlier()?.last().map_or(1, |n| n + 1);
         let role = if self.dir.join(Role::Decrypter.key_file()).is_file() { Role::Decrypter } else { Role::Signer };
         for (from, to) in [
             (role.key_file(), format!("decrypter-{number}.key.pem")),
@@ -214,7 +216,7 @@ fn check_certificate(
         Some(KeyAlgorithm::Rsa(_)) => {}
         _ => return Err(RaError::NotRsa { role }),
     }
-    if certificate.is_ca() || chain.iter().any(|ca| same_key(ca.spki(), certificate.spki())) {
+    if certificate.is_ca() || chain.iter().any(|ca| ca.is_ca() && same_key(ca.spki(), certificate.spki())) {
         return Err(RaError::CaKey { role });
     }
     if let Some(missing) = missing_usage(certificate, needed) {

@@ -299,9 +299,10 @@ impl UpstreamCa for LocalCa {
             return submission(Err(self.unknown_ca(&order.issuer.ca)));
         };
         let (order, key) = (order.clone(), *key);
-        match self.pool.run(move || issue(&authority, &order, &key)).await {
+        // What comes here was let in when its envelope was opened: it waits for its turn.
+        match self.pool.run_admitted(move || issue(&authority, &order, &key)).await {
             Ok(result) => submission(result),
-            Err(full) => submission(Err(Refused::for_now(format!("{full}; the local CA has not seen the order")))),
+            Err(e) => submission(Err(Refused::for_now(format!("the local CA issued nothing: {e}")))),
         }
     }
 
@@ -373,3 +374,6 @@ impl CrlSource for LocalCa {
         self.crl_of(ca, &certificate, register).await?.ok_or_else(|| self.no_such_ca(ca))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ impl Authority {
             settings: Settings::read(&dir.join(SETTINGS))?,
             serial_key: read_serial_key(&dir.join(SERIAL_KEY))?,
             next: if next.is_file() { Some(Arc::new(read_certificate(&next)?)) } else { None },
-            previous: read_previous(dir)?,
+            previous: read_previous(dir, &certificate)?,
             crls: CrlCache::default(),
             certificate,
         })
@@ -209,15 +209,17 @@ pub(super) fn write_serial_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, LocalC
     Ok(key)
 }
 
-fn read_previous(dir: &Path) -> Result<Vec<Previous>, LocalCaError> {
-    let numbers = files::numbered(dir, "previous-", "-certificate.pem").map_err(LocalCaError::io(dir))?;
-    numbers
-        .into_iter()
-        .map(|n| {
-            let certificate = Arc::new(read_certificate(&dir.join(format!("previous-{n}-certificate.pem")))?);
-            Ok(Previous { certificate, key: dir.join(format!("previous-{n}-key.pem")) })
-        })
-        .collect()
+/// The earlier generations. An activation that was broken off early leaves the current one among them, or one of them twice.
+fn read_previous(dir: &Path, current: &Certificate) -> Result<Vec<Previous>, LocalCaError> {
+    let mut previous: Vec<Previous> = Vec::new();
+    for n in files::numbered(dir, "previous-", "-certificate.pem").map_err(LocalCaError::io(dir))? {
+        let certificate = read_certificate(&dir.join(format!("previous-{n}-certificate.pem")))?;
+        if certificate != *current && previous.iter().all(|p| *p.certificate != certificate) {
+            let key = dir.join(format!("previous-{n}-key.pem"));
+            previous.push(Previous { certificate: Arc::new(certificate), key });
+        }
+    }
+    Ok(previous)
 }
 
 pub(super) const CERTIFICATE: &str = "certificate.pem";
