@@ -68,8 +68,10 @@ fn bulk(c: &mut Criterion) {
     let mut group = c.benchmark_group("bulk");
     let plain = [0x30; 1200];
     group.throughput(Throughput::Bytes(plain.len() as u64));
+    // Three different keys: triple DES takes no others.
+    let key: Vec<u8> = (1..=32).collect();
     for &cipher in ContentCipher::ALL {
-        let (key, iv) = (&[7; 32][..cipher.key_len()], &[9; 16][..cipher.iv_len()]);
+        let (key, iv) = (&key[..cipher.key_len()], &[9; 16][..cipher.iv_len()]);
         let sealed = provider().ciphers.encrypt(cipher, key, iv, &plain).unwrap();
         group.bench_function(BenchmarkId::new("encrypt", cipher), |b| {
             b.iter(|| provider().ciphers.encrypt(cipher, key, iv, black_box(&plain)).unwrap());

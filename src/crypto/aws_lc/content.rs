@@ -116,6 +116,11 @@ fn cbc_key(cipher: ContentCipher, key: &[u8]) -> Result<UnboundCipherKey, aws_lc
     #[allow(deprecated)]
     let algorithm = match cipher {
         ContentCipher::DesCbc => &cipher::DES_FOR_LEGACY_USE_ONLY,
+        // Two-key triple DES travels as a key of three parts, the last of which is the first: old devices make such keys. The
+        // library wants to be told. Two equal neighbours would be single DES in disguise, which it refuses, as weak keys.
+        ContentCipher::DesEde3Cbc if key.len() == 24 && key[..8] == key[16..] => {
+            return UnboundCipherKey::new(&cipher::DES_EDE_FOR_LEGACY_USE_ONLY, &key[..16]);
+        }
         ContentCipher::DesEde3Cbc => &cipher::DES_EDE3_FOR_LEGACY_USE_ONLY,
         ContentCipher::Aes128Cbc => &cipher::AES_128,
         ContentCipher::Aes192Cbc => &cipher::AES_192,

@@ -302,6 +302,26 @@ fn content_is_encrypted_and_decrypted_by_every_cipher() {
 }
 
 #[test]
+fn two_key_triple_des_is_done_and_single_des_in_disguise_is_not() {
+    let cipher = ContentCipher::DesEde3Cbc;
+    let (one, two, three, iv) = (*b"\x01#Eg\x89\xab\xcd\xef", *b"first ke", *b"other ke", [7; 8]);
+    // DES by itself, so that the answer does not come from the same call: E(K1) D(K2) E(K1) of one block without an IV.
+    let des = |key: &[u8], block: &[u8]| P.ciphers.encrypt_blocks(ContentCipher::DesCbc, key, &[0; 8], block).unwrap();
+    let undes = |key: &[u8], block: &[u8]| P.ciphers.decrypt_blocks(ContentCipher::DesCbc, key, &[0; 8], block).unwrap();
+    for last in [one, three] {
+        let answer = des(&last, &undes(&two, &des(&one, b"8 octets")));
+        let key = [one, two, last].concat();
+        assert_eq!(P.ciphers.encrypt_blocks(cipher, &key, &[0; 8], b"8 octets").unwrap(), answer);
+        let sealed = P.ciphers.encrypt(cipher, &key, &iv, b"content").unwrap();
+        assert_eq!(**P.ciphers.decrypt(cipher, &key, &iv, &sealed).unwrap(), *b"content");
+    }
+    for key in [[one, one, two], [two, one, one], [one; 3], [[1; 8], two, three]] {
+        assert_eq!(P.ciphers.encrypt(cipher, &key.concat(), &iv, b"content"), Err(CryptoError::BadKey));
+        assert_eq!(P.ciphers.decrypt(cipher, &key.concat(), &iv, &[0; 16]), Err(CryptoError::BadCiphertext));
+    }
+}
+
+#[test]
 fn aes_cbc_gives_the_answer_of_rfc_3602() {
     // Section 4, case 1.
     let (key, iv) =
