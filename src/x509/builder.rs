@@ -47,7 +47,7 @@ impl CertificateTemplate {
     }
 
     /// The TBSCertificate without its `signature` field: what an alternative signature is over, once all extensions but
-    /// altSignatureValue are in (X.509 (10/2019) section 7.2.2).
+    /// altSignatureValue are in (X.509 (10/2019) section 9.8).
     pub fn pre_tbs(&self) -> Result<Vec<u8>, X509Error> {
         self.encode(&[])
     }

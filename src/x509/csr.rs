@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use der::oid::ObjectIdentifier;
+use zeroize::Zeroizing;
 
 use super::extension::{self, oid};
 use super::signed::{self, Signed};
@@ -25,12 +26,13 @@ const MICROSOFT_EXTENSIONS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3
 /// A certification request whose proof of possession was checked: there is no other way to get one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifiedCsr {
-    der: Vec<u8>,
+    /// Wiped when dropped, for the challenge password stands in it.
+    der: Zeroizing<Vec<u8>>,
     spki: Range<usize>,
     subject: DistinguishedName,
     key: KeyAlgorithm,
     signature_algorithm: SignatureAlgorithm,
-    challenge_password: Option<String>,
+    challenge_password: Option<Zeroizing<String>>,
     extensions: Vec<Extension>,
     subject_alt_names: Vec<SubjectAltName>,
     key_usage: Option<KeyUsage>,
@@ -79,7 +81,7 @@ impl VerifiedCsr {
                 .unwrap_or_default(),
             challenge_password: attributes.challenge_password,
             extensions: attributes.extensions,
-            der: der.to_vec(),
+            der: Zeroizing::new(der.to_vec()),
         };
         // Last, because it costs the most.
         let verifier = crate::crypto::provider().verifier;
@@ -117,7 +119,7 @@ impl VerifiedCsr {
 
     /// The challengePassword attribute (1.2.840.113549.1.9.7), of any string type.
     pub fn challenge_password(&self) -> Option<&str> {
-        self.challenge_password.as_deref()
+        self.challenge_password.as_ref().map(|challenge| challenge.as_str())
     }
 
     /// The extensions of the extensionRequest attribute (1.2.840.113549.1.9.14).
@@ -157,7 +159,7 @@ impl std::fmt::Debug for VerifiedCsr {
 /// What we look for among the attributes.
 #[derive(Default)]
 struct Attributes {
-    challenge_password: Option<String>,
+    challenge_password: Option<Zeroizing<String>>,
     extensions: Vec<Extension>,
 }
 
@@ -182,8 +184,8 @@ impl Attributes {
             seen.push(oid);
             let value = single_value(&values)?;
             if oid == CHALLENGE_PASSWORD {
-                found.challenge_password =
-                    Some(value.text().ok_or_else(|| value.error("a challengePassword that is no string"))?);
+                let text = value.text().ok_or_else(|| value.error("a challengePassword that is no string"))?;
+                found.challenge_password = Some(Zeroizing::new(text));
             } else if value.tag != tag::SEQUENCE {
                 return Err(value.error("an extensionRequest that is no SEQUENCE"));
             } else if oid == EXTENSION_REQUEST {
