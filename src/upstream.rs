@@ -41,6 +41,11 @@ pub trait UpstreamCa: Send + Sync {
         None
     }
 
+    /// Earlier certificates of this CA that leaves may still chain to: what they signed counts for renewals.
+    fn previous_certificates(&self, _ca: &str) -> Vec<Arc<Certificate>> {
+        Vec::new()
+    }
+
     /// Whether the CA can be reached, with the reason if not. Refreshes what [`chain`](Self::chain) gives.
     async fn health(&self) -> Result<(), UpstreamError>;
 

@@ -318,6 +318,10 @@ impl UpstreamCa for LocalCa {
         self.authority(ca)?.next.clone()
     }
 
+    fn previous_certificates(&self, ca: &str) -> Vec<Arc<Certificate>> {
+        LocalCa::previous_certificates(self, ca)
+    }
+
     async fn health(&self) -> Result<(), UpstreamError> {
         let now = self.clock.now();
         let all = self.authorities.load();

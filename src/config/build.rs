@@ -1,0 +1,210 @@
+//! From a configuration to a snapshot: everything resolved, and checked against what issuers can do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+
+use super::diagnostic::{Diagnostic, Diagnostics, suggestion};
+use super::{Config, value};
+use crate::algorithm::AlgorithmProfile;
+use crate::crypto::RaIdentity;
+use crate::policy::enforce::Unlisted;
+use crate::policy::{DeviceGroup, Endpoint, matching};
+use crate::snapshot::Snapshot;
+use crate::upstream::{Capabilities, UpstreamCa};
+
+/// What a snapshot needs beside the configuration: things that were opened.
+pub struct Parts {
+    /// The upstreams.
+    pub upstreams: Vec<Arc<dyn UpstreamCa>>,
+    /// The RA's keys and certificates.
+    pub ra: Arc<RaIdentity>,
+    /// Counts loads since the start, from 1.
+    pub generation: u64,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Snapshot {
+    /// Builds the snapshot of a configuration, or says all that keeps it from being one.
+    pub fn build(config: &Config, parts: Parts) -> Result<Snapshot, Diagnostics> {
+        let findings = Snapshot::check(config, &parts.upstreams, parts.now);
+        if findings.has_errors() {
+            return Err(findings);
+        }
+        let mut endpoints: Vec<Arc<Endpoint>> = endpoints(config).into_iter().map(Arc::new).collect();
+        // The longest path first, so that /scep/a/b is not taken for /scep/a.
+        endpoints.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then_with(|| a.path.cmp(&b.path)));
+        let mut renewal_issuers = Vec::new();
+        for upstream in &parts.upstreams {
+            for ca in config.profiles.iter().filter(|p| p.issuer.upstream == upstream.name()).map(|p| p.issuer.ca.as_str()) {
+                renewal_issuers.extend(upstream.chain(ca).and_then(|chain| chain.first().cloned()));
+                renewal_issuers.extend(upstream.previous_certificates(ca));
+            }
+        }
+        let renewals = config.groups.iter().filter_map(|(group, _)| group.renewal.as_ref());
+        renewal_issuers.extend(renewals.flat_map(|renewal| renewal.earlier.iter().map(|(_, certificate)| certificate.clone())));
+        renewal_issuers.sort_by(|a, b| a.der().cmp(b.der()));
+        renewal_issuers.dedup_by(|a, b| a.der() == b.der());
+        Ok(Snapshot {
+            generation: parts.generation,
+            digest: config.digest,
+            loaded_at: parts.now,
+            endpoints,
+            groups: config.groups.iter().map(|(group, _)| (group.name.clone(), group.clone())).collect(),
+            profiles: config.profiles.iter().map(|profile| (profile.name.clone(), profile.clone())).collect(),
+            upstreams: parts.upstreams.into_iter().map(|upstream| (upstream.name().to_owned(), upstream)).collect(),
+            ra: parts.ra,
+            patience: config.server.patience,
+            renewal_issuers,
+        })
+    }
+
+    /// Checks groups and profiles against what the issuers can do; gives errors and warnings.
+    pub fn check(config: &Config, upstreams: &[Arc<dyn UpstreamCa>], now: Timestamp) -> Diagnostics {
+        let upstreams: BTreeMap<&str, &Arc<dyn UpstreamCa>> = upstreams.iter().map(|u| (u.name(), u)).collect();
+        let mut checks = Checks { config, now, findings: Diagnostics::default() };
+        for profile in &config.profiles {
+            let groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(|g| g.profile == profile.name).collect();
+            // A shipped profile that nobody is on may name a CA that is not there.
+            if groups.is_empty() {
+                continue;
+            }
+            let Some(upstream) = upstreams.get(profile.issuer.upstream.as_str()) else {
+                let name = &profile.issuer.upstream;
+                let finding = Diagnostic::error("unknown-name", format!("there is no upstream `{name}`"));
+                checks.at(finding.help(suggestion(name, upstreams.keys().copied())), profile, "issuer.upstream");
+                continue;
+            };
+            if let Some(capabilities) = checks.issuer(profile, upstream.as_ref()) {
+                for group in groups {
+                    checks.group(group, profile, &capabilities);
+                }
+            }
+        }
+        checks.findings
+    }
+}
+
+/// Each group's own endpoint, and the shared ones.
+fn endpoints(config: &Config) -> Vec<Endpoint> {
+    let is_default = |name: &str| config.default_endpoint.as_deref() == Some(name);
+    let own = config.groups.iter().map(|(group, scep)| Endpoint {
+        name: group.name.clone(),
+        path: format!("/scep/{}", group.name),
+        hosts: Vec::new(),
+        sources: Vec::new(),
+        default: is_default(&group.name),
+        scep: scep.clone(),
+        groups: vec![group.clone()],
+        capabilities: OnceLock::new(),
+        ca_certificates: OnceLock::new(),
+    });
+    let shared = config.endpoints.iter().map(|settings| {
+        let mut groups: Vec<_> = settings.groups.iter().filter_map(|name| config.group(name).cloned()).collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.priority));
+        Endpoint {
+            name: settings.name.clone(),
+            path: settings.path.clone(),
+            hosts: settings.hosts.clone(),
+            sources: settings.sources.clone(),
+            default: is_default(&settings.name),
+            scep: settings.scep.clone(),
+            groups,
+            capabilities: OnceLock::new(),
+            ca_certificates: OnceLock::new(),
+        }
+    });
+    own.chain(shared).collect()
+}
+
+struct Checks<'a> {
+    config: &'a Config,
+    now: Timestamp,
+    findings: Diagnostics,
+}
+
+impl Checks<'_> {
+    /// Reports a finding at a key of a profile.
+    fn at(&mut self, finding: Diagnostic, profile: &AlgorithmProfile, key: &str) {
+        let paths = [format!("profile/{}/{key}", profile.name), format!("profile/{}", profile.name)];
+        self.findings.push(self.config.origins.point(finding, &paths));
+    }
+
+    /// Reports a finding at a key of a group.
+    fn at_group(&mut self, finding: Diagnostic, group: &DeviceGroup, key: &str) {
+        let paths = [format!("group/{}/{key}", group.name), format!("group/{}/profile", group.name)];
+        self.findings.push(self.config.origins.point(finding, &paths));
+    }
+
+    /// Whether the issuer can do what the profile says.
+    fn issuer(&mut self, profile: &AlgorithmProfile, upstream: &dyn UpstreamCa) -> Option<Capabilities> {
+        let ca = &profile.issuer.ca;
+        let Some(capabilities) = upstream.capabilities(ca) else {
+            let finding = Diagnostic::error("unknown-name", format!("upstream `{}` has no CA `{ca}`", upstream.name()));
+            self.at(finding.help("make it with `ravelin ca create`, or name another"), profile, "issuer.ca");
+            return None;
+        };
+        if !capabilities.signatures.contains(&profile.signature) {
+            let message = format!("CA `{ca}` of upstream `{}` does not sign with {}", upstream.name(), profile.signature);
+            let known: Vec<_> = capabilities.signatures.iter().map(|s| s.name()).collect();
+            let finding = Diagnostic::error("issuer-cannot", message).help(format!("it signs with {}", known.join(", ")));
+            self.at(finding, profile, "signature");
+        }
+        for rule in &profile.accepts {
+            if !capabilities.subject_keys.iter().any(|taken| matching::overlap(rule, taken)) {
+                let message = format!("CA `{ca}` of upstream `{}` certifies no key of {rule}", upstream.name());
+                self.at(Diagnostic::error("issuer-cannot", message), profile, "accepts");
+            }
+        }
+        if let Some(issuer) = upstream.chain(ca).and_then(|chain| chain.first().cloned()) {
+            let left = issuer.not_after().duration_since(self.now);
+            let left = std::time::Duration::try_from(left).unwrap_or_default();
+            let days = value::show_duration(std::time::Duration::from_secs(left.as_secs() / 86_400 * 86_400));
+            if left.is_zero() {
+                let message = format!("the certificate of CA `{ca}` is expired");
+                self.at(Diagnostic::error("issuer-cannot", message), profile, "issuer.ca");
+            } else if left < profile.validity {
+                let message = format!(
+                    "certificates are to be valid for {}, but CA `{ca}` is for {days} only",
+                    value::show_duration(profile.validity)
+                );
+                let finding = Diagnostic::warning("issuer-cannot", message);
+                self.at(finding.help("certificates end with the CA; a next CA certificate is due"), profile, "validity");
+            }
+        }
+        Some(capabilities)
+    }
+
+    /// Whether the issuer can do what the group says.
+    fn group(&mut self, group: &DeviceGroup, profile: &AlgorithmProfile, issuer: &Capabilities) {
+        let rules = group.rules();
+        for rule in &rules.keys {
+            if !profile.accepts.iter().any(|accepted| matching::overlap(rule, accepted)) {
+                let accepted: Vec<_> = profile.accepts.iter().map(ToString::to_string).collect();
+                let message = format!("profile `{}` accepts no key of {rule}", profile.name);
+                let finding = Diagnostic::error("never-fits", message).help(format!("it accepts {}", accepted.join(", ")));
+                self.at_group(finding, group, "enforce.keys");
+            }
+        }
+        let ca = &profile.issuer.ca;
+        let mut needs = |needed: bool, can: bool, what: &str, key: &str| {
+            if needed && !can {
+                let message = format!("CA `{ca}`, the issuer of profile `{}`, cannot {what}", profile.name);
+                self.at_group(Diagnostic::error("issuer-cannot", message), group, key);
+            }
+        };
+        needs(
+            rules.set_subject.is_some(),
+            issuer.overrides_subject,
+            "issue another subject than the requested one",
+            "enforce.subject.set",
+        );
+        needs(!rules.names.add.is_empty(), issuer.overrides_subject_alt_names, "add alternative names", "enforce.san.add");
+        let drops = rules.names.unlisted == Unlisted::Drop;
+        needs(drops, issuer.overrides_subject_alt_names, "leave alternative names out", "enforce.san.unlisted");
+        let usages = !rules.default_usages.is_empty() || rules.unlisted_usages == Unlisted::Drop;
+        needs(usages, issuer.overrides_usages, "issue other usages than the requested ones", "enforce.usages");
+    }
+}

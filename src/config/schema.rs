@@ -1,0 +1,450 @@
+//! Every key of every file: what is read, and what the configuration reference is made of.
+
+/// A table of a file.
+#[derive(Debug)]
+pub struct TableSchema {
+    /// Its name as reports and the reference show it: `server`, `enforce.san`; empty for the top of a file.
+    pub name: &'static str,
+    /// Whether it is an array of tables.
+    pub repeated: bool,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: &'static str,
+    /// What holds where it is missing; empty where it must be there.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+impl TableSchema {
+    /// How messages call it.
+    pub fn shown(&self) -> String {
+        match (self.name, self.repeated) {
+            ("", _) => "the file".into(),
+            (name, true) => format!("`[[{name}]]`"),
+            (name, false) => format!("`[{name}]`"),
+        }
+    }
+}
+
+const fn key(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default, doc }
+}
+
+const fn table(name: &'static str, doc: &'static str, keys: &'static [Key]) -> TableSchema {
+    TableSchema { name, repeated: false, doc, keys }
+}
+
+/// The tables of `ravelin.toml` in the order of the reference.
+pub static SERVER_FILE: &[&TableSchema] = &[&ROOT, &SERVER, &TLS, &LIMITS, &WORKER, &LOG, &RA, &KEYS, &UPSTREAM, &ENDPOINT];
+
+/// The tables of `policies/NAME.toml`.
+pub static GROUP_FILE: &[&TableSchema] = &[
+    &GROUP,
+    &DEVICE,
+    &SCEP,
+    &AUTHENTICATE,
+    &CHALLENGE,
+    &RENEWAL,
+    &ENFORCE,
+    &SUBJECT,
+    &SAN,
+    &USAGES,
+    &KEY_USAGE,
+    &GROUP_LIMITS,
+    &MATCH,
+];
+
+/// The tables of `algorithms/NAME.toml`.
+pub static PROFILE_FILE: &[&TableSchema] = &[&PROFILE, &ISSUER];
+
+pub static ROOT: TableSchema = table(
+    "",
+    "Keys at the top of the file, before the first table.",
+    &[
+        key("version", "integer", "`1`", "The version of the format. There is only 1 so far."),
+        key(
+            "data",
+            "path",
+            "`.`",
+            "The folder for keys, the inventory and the control socket, relative to the folder of `ravelin.toml`.",
+        ),
+        key(
+            "default-endpoint",
+            "string",
+            "none",
+            "The endpoint that takes `/cgi-bin/pkiclient.exe` and unknown paths: a group's name, or that of an `[[endpoint]]`.",
+        ),
+        key("server", "table", "", "Listeners and times."),
+        key("limits", "table", "", "What clients may take."),
+        key("worker", "table", "", "Threads."),
+        key("log", "table", "", "Logs."),
+        key("ra", "table", "", "The RA's own keys and certificates."),
+        key("keys", "table", "", "How private keys are kept."),
+        key("upstream", "array of tables", "one local CA folder", "The CAs behind."),
+        key("endpoint", "array of tables", "none", "Endpoints that several groups share."),
+    ],
+);
+
+pub static SERVER: TableSchema = table(
+    "server",
+    "Listeners and times.",
+    &[
+        key("node", "string", "the host's name", "Name of this node in leases and logs."),
+        key(
+            "listen",
+            "addresses",
+            "`[\"127.0.0.1:8080\"]`",
+            "Plain HTTP listeners for devices. SCEP protects its own messages; devices seldom speak TLS.",
+        ),
+        key("listen-tls", "addresses", "none", "HTTPS listeners for devices; they need `tls`."),
+        key("tls", "table", "none", "Certificate and key of the HTTPS listeners."),
+        key("admin", "address", "`127.0.0.1:8081`", "Health and metrics; `off` for none."),
+        key("control-socket", "path", "`control.sock`", "The socket for commands, relative to `data`."),
+        key("patience", "duration", "`10s`", "How long a request waits for its issuer before the answer is PENDING."),
+        key("shutdown-grace", "duration", "`30s`", "How long requests may go on after a signal to stop."),
+        key("retention", "duration", "`30d`", "How long finished transactions, spent challenges and replies are kept."),
+        key("watch", "boolean", "`true`", "Whether changed files are loaded without being told."),
+    ],
+);
+
+pub static TLS: TableSchema = table(
+    "server.tls",
+    "Certificate and key of the HTTPS listeners; read again when they change.",
+    &[key("certificate", "path", "", "Certificate chain, PEM."), key("key", "path", "", "Private key, PEM.")],
+);
+
+pub static LIMITS: TableSchema = table(
+    "limits",
+    "What clients may take. Whoever takes more is turned away at once.",
+    &[
+        key("max-connections", "integer", "`1024`", "Connections at a time."),
+        key("max-requests", "integer", "`256`", "Requests under way at a time."),
+        key("per-source", "integer", "none", "Requests per second from one source address."),
+        key("per-source-burst", "integer", "twice `per-source`", "Requests at once from one source address."),
+        key("max-body", "size", "`128KiB`", "Largest request body and target."),
+        key("header-timeout", "duration", "`10s`", "How long a client may take to send its request head."),
+        key("body-timeout", "duration", "`20s`", "How long a client may take to send its request body."),
+        key("idle-timeout", "duration", "`60s`", "How long an idle connection stays open."),
+    ],
+);
+
+pub static WORKER: TableSchema = table(
+    "worker",
+    "Threads for cryptography, which never runs on the threads that serve connections.",
+    &[
+        key("crypto-threads", "integer", "number of cores", "Threads for cryptography."),
+        key("crypto-queue", "integer", "`256`", "Jobs that may wait for them; one more is turned away."),
+    ],
+);
+
+pub static LOG: TableSchema = table(
+    "log",
+    "Logs, written to standard error.",
+    &[
+        key("format", "`auto`, `text` or `json`", "`auto`", "`auto` is text on a terminal and JSON elsewhere."),
+        key("filter", "string", "`info`", "Filter directives, such as `info,ravelin::scep=debug`."),
+    ],
+);
+
+pub static RA: TableSchema = table(
+    "ra",
+    "The RA's own keys and certificates on the SCEP transport.",
+    &[key("dir", "path", "`ra`", "Their folder, relative to `data`.")],
+);
+
+pub static KEYS: TableSchema = table(
+    "keys",
+    "How private keys are kept: PKCS#8, encrypted with a passphrase.",
+    &[key("passphrase-file", "path", "`secrets/key-passphrase`", "File with the passphrase, relative to `data`.")],
+);
+
+pub static UPSTREAM: TableSchema = TableSchema {
+    name: "upstream",
+    repeated: true,
+    doc: "A CA behind. Without any there is one: `local`, of kind `local`, in the folder `ca`.",
+    keys: &[
+        key("name", "string", "", "What algorithm profiles call it."),
+        key("kind", "`local`", "", "`local` is the embedded CA."),
+        key("dir", "path", "`ca`", "For `local`: the folder with one folder per CA, relative to `data`."),
+    ],
+};
+
+pub static ENDPOINT: TableSchema = TableSchema {
+    name: "endpoint",
+    repeated: true,
+    doc: "An endpoint that several groups share. Every group has one of its own beside, at `/scep/NAME`.",
+    keys: &[
+        key("name", "string", "", "Its name; no group may have the same."),
+        key("path", "string", "`/scep/NAME`", "Its path. Anything may follow it, such as `/pkiclient.exe`."),
+        key("hosts", "strings", "any", "Host names that it answers to."),
+        key("sources", "networks", "any", "Networks that it answers, such as `10.0.0.0/8`."),
+        key("groups", "strings", "", "The groups to choose from. Of those that match, the one with the highest `priority` wins."),
+        key("scep", "table", "as in a policy", "How it speaks SCEP: the keys of `[scep]` in a policy."),
+    ],
+};
+
+pub static GROUP: TableSchema = table(
+    "",
+    "Keys at the top of the file.",
+    &[
+        key("description", "string", "none", "One sentence for people."),
+        key("priority", "integer", "`0`", "Among the groups of a shared endpoint, the highest that matches wins."),
+        key("profile", "string", "", "The algorithm profile: the one line that changes in a migration."),
+        key("device", "table", "", "What tells a device."),
+        key("scep", "table", "", "How the endpoint `/scep/NAME` speaks SCEP."),
+        key("authenticate", "table", "", "Who is let in. Without it nobody is."),
+        key("enforce", "table", "", "What may stand in a certificate."),
+        key("limits", "table", "", "How much a device may have."),
+        key("match", "table", "", "Which requests at a shared endpoint are of this group."),
+    ],
+);
+
+pub static DEVICE: TableSchema = table(
+    "device",
+    "What tells a device: limits, renewal and reports go by it.",
+    &[key(
+        "id",
+        "selectors",
+        "`[\"subject.serialNumber\", \"subject.commonName\", \"san.dns\"]`",
+        "The first that has a value in the certificate wins. A request without any is refused. Selectors are `subject.ATTRIBUTE`, `san.dns`, `san.ip`, `san.uri` and `san.email`.",
+    )],
+);
+
+pub static SCEP: TableSchema = table(
+    "scep",
+    "How the endpoint speaks SCEP. Every leniency has to be named here.",
+    &[
+        key(
+            "accept-ciphers",
+            "names",
+            "`[\"aes-128-cbc\", \"aes-192-cbc\", \"aes-256-cbc\", \"aes-128-gcm\", \"aes-256-gcm\"]`",
+            "Content ciphers of requests. `des-ede3-cbc` and `des-cbc` are legacy: they are logged.",
+        ),
+        key(
+            "accept-digests",
+            "names",
+            "`[\"sha-256\", \"sha-384\", \"sha-512\"]`",
+            "Digests of messages and CSRs. `sha-1` and `md5` are legacy: they are logged.",
+        ),
+        key("accept-oaep", "boolean", "`true`", "Whether RSAES-OAEP key transport is taken beside PKCS#1 v1.5."),
+        key("ca-certs", "`ra-pair+ca`, `ra-pair+chain`, `ra-pair` or `ca`", "`ra-pair+chain`", "What GetCACert brings."),
+        key("reply-certs", "`leaf`, `leaf+ca`, `leaf+chain` or `leaf+chain+root`", "`leaf`", "What a SUCCESS reply brings."),
+        key("reply-includes-signer", "boolean", "`true`", "Whether replies carry the RA's signing certificate."),
+        key("max-message", "size", "`64KiB`", "Largest message."),
+    ],
+);
+
+pub static AUTHENTICATE: TableSchema = table(
+    "authenticate",
+    "Who is let in. A group without a challenge and without renewal lets nobody in.",
+    &[
+        key("challenge", "table, or array of tables", "none", "Ways in by challenge."),
+        key("renewal", "table", "none", "The way in by an existing certificate."),
+    ],
+);
+
+pub static CHALLENGE: TableSchema = table(
+    "authenticate.challenge",
+    "One way in by challenge.",
+    &[
+        key(
+            "kind",
+            "`one-time` or `shared`",
+            "",
+            "`one-time` challenges are made with `ravelin challenge new` and redeemed once; `shared` is one password for the whole group.",
+        ),
+        key("ttl", "duration", "`24h`", "For `one-time`: how long a new one can be redeemed."),
+        key(
+            "bind",
+            "selectors",
+            "none",
+            "For `one-time`: what is fixed when the challenge is made, such as `subject.serialNumber`.",
+        ),
+        key(
+            "hash-file",
+            "path",
+            "none",
+            "For `shared`: file with the Argon2id hash of the password (PHC string). Choose at least 16 random characters: whoever sees one device sees the password.",
+        ),
+        key("hash", "string", "none", "For `shared`: the hash itself. A file is better."),
+    ],
+);
+
+pub static RENEWAL: TableSchema = table(
+    "authenticate.renewal",
+    "The way in by an existing certificate: its key signs the request.",
+    &[
+        key(
+            "issuers",
+            "strings",
+            "`[\"own\"]`",
+            "Whose certificates count: `own` is those of this Ravelin; anything else is a PEM file with the certificate of an earlier CA.",
+        ),
+        key("window", "duration", "any time", "How long before its end a certificate can be renewed."),
+        key("grace", "duration", "`0s`", "How long after its end it still can be."),
+        key("allow-name-change", "boolean", "`false`", "Whether subject and alternative names may change."),
+        key("allow-same-key", "boolean", "`true`", "Whether the key may stay the same."),
+    ],
+);
+
+pub static ENFORCE: TableSchema = table(
+    "enforce",
+    "What may stand in a certificate. Extensions other than those named here are never taken over from a request, and no device gets a CA.",
+    &[
+        key(
+            "keys",
+            "key rules",
+            "what the profile accepts",
+            "Subject keys, narrower than the profile: `rsa-2048..4096`, `ecdsa-p256`.",
+        ),
+        key("subject", "table", "any", "Subjects."),
+        key("san", "table", "none allowed", "Subject alternative names."),
+        key(
+            "usages",
+            "array, or table",
+            "`[\"clientAuth\"]`",
+            "Extended key usages: as an array, those that are allowed, and what a request gets that asks for none.",
+        ),
+        key(
+            "key-usage",
+            "array, or table",
+            "`[\"digitalSignature\", \"keyEncipherment\"]`",
+            "Key usages. What does not fit the kind of key is always left out (RFC 9881 section 5).",
+        ),
+        key(
+            "approval",
+            "`automatic`, `manual` or `manual-first`",
+            "`automatic`",
+            "Whether people decide: never, always, or unless it is a renewal.",
+        ),
+        key(
+            "allow-shared-keys",
+            "boolean",
+            "`false`",
+            "Whether a key is let through that another device has a valid certificate for.",
+        ),
+    ],
+);
+
+pub static SUBJECT: TableSchema = table(
+    "enforce.subject",
+    "Subjects. In patterns `{name:regex}` takes what the expression matches; `{name}` takes any 1 to 64 characters; `*` as a piece of its own lets attributes of other types through. The order of attributes does not count.",
+    &[
+        key(
+            "allow",
+            "pattern, or array of patterns",
+            "any subject",
+            "Subjects that are let through, such as `CN={name:[a-z0-9-]{1,32}},O=Example`.",
+        ),
+        key(
+            "set",
+            "template",
+            "none",
+            "The subject to issue instead, such as `CN={name},O=Example`; `{subject.serialNumber}` takes from the request. The issuer has to be able to.",
+        ),
+    ],
+);
+
+pub static SAN: TableSchema = table(
+    "enforce.san",
+    "Subject alternative names. Patterns may use what the subject pattern took, as in `{name}.example.net`.",
+    &[
+        key("dns", "patterns", "none", "DNS names; letter case does not count."),
+        key("ip", "networks", "none", "IP addresses, such as `10.0.0.0/8`."),
+        key(
+            "uri",
+            "patterns",
+            "none",
+            "URIs, such as the strong mapping of Intune: `tag:microsoft.com,2022-09-14:sid:{sid:S-1-[0-9-]{1,180}}`.",
+        ),
+        key("email", "patterns", "none", "Mail addresses."),
+        key("other", "`allow`, `unlisted` or `refuse`", "`unlisted`", "Names of all other kinds (otherName, directoryName, …)."),
+        key("unlisted", "`refuse` or `drop`", "`refuse`", "What happens to names that are not listed."),
+        key("add", "templates", "none", "Names that every certificate gets, with their kind: `dns:{name}.example.net`."),
+    ],
+);
+
+pub static USAGES: TableSchema = table(
+    "enforce.usages",
+    "Extended key usages, by the names of RFC 5280 or as dotted OIDs.",
+    &[
+        key("allow", "names", "`[\"clientAuth\"]`", "What is let through."),
+        key("default", "names", "as `allow`", "What a request gets that asks for none."),
+        key("unlisted", "`refuse` or `drop`", "`refuse`", "What happens to others."),
+    ],
+);
+
+pub static KEY_USAGE: TableSchema = table(
+    "enforce.key-usage",
+    "Key usages, by the names of RFC 5280.",
+    &[
+        key(
+            "allow",
+            "names",
+            "`[\"digitalSignature\", \"keyEncipherment\"]`",
+            "What is let through; a request that asks for none gets these.",
+        ),
+        key("unlisted", "`refuse` or `drop`", "`drop`", "What happens to others."),
+    ],
+);
+
+pub static GROUP_LIMITS: TableSchema = table(
+    "limits",
+    "How much a device may have.",
+    &[
+        key("per-device", "limit", "none", "At most so many certificates for one device in a period: `3/day`, `10/30d`."),
+        key(
+            "replay",
+            "duration",
+            "`24h`",
+            "How long a finished transaction answers a new message of the same client with the same certificate.",
+        ),
+    ],
+);
+
+pub static MATCH: TableSchema = table(
+    "match",
+    "Which requests at a shared endpoint are of this group. A one-time challenge or a certificate of a group decides by itself; all that is said here has to fit.",
+    &[
+        key("subject", "pattern, or array of patterns", "any", "The subject fits one of these."),
+        key("keys", "key rules", "any", "The key is one of these."),
+        key("sources", "networks", "any", "The request came from one of these."),
+        key("challenge", "boolean", "`false`", "The challenge is the group's shared one."),
+    ],
+);
+
+pub static PROFILE: TableSchema = table(
+    "",
+    "Keys of the file.",
+    &[
+        key("description", "string", "none", "One sentence for people."),
+        key(
+            "accepts",
+            "key rules",
+            "",
+            "Subject keys that are let through: `rsa-2048..4096`, `ecdsa-p256`. The key is the device's; no profile can change it.",
+        ),
+        key("form", "`single`", "`single`", "In which form the signature stands in the certificate."),
+        key("signature", "name", "", "What signs, such as `ecdsa-sha256`."),
+        key("issuer", "table", "", "Who signs."),
+        key("validity", "duration", "`1y`", "How long a certificate is valid."),
+        key("max-reply", "size", "no limit", "The largest reply that a device of this profile is given."),
+    ],
+);
+
+pub static ISSUER: TableSchema = table(
+    "issuer",
+    "Who signs. With every CA but an RSA one, choosing the algorithm is choosing the issuer.",
+    &[key("upstream", "string", "", "Name of the `[[upstream]]`."), key("ca", "string", "", "The CA at that upstream.")],
+);

@@ -1,0 +1,225 @@
+//! `ravelin.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::diagnostic::{Diagnostic, Origin, suggestion};
+use super::group_file::read_scep;
+use super::reader::{Reader, Sink, values};
+use super::tree::Table;
+use super::{EndpointSettings, LogSettings, Origins, ServerSettings, TlsSettings, UpstreamKind, UpstreamSettings, schema};
+
+/// What stands in the file, relative paths resolved.
+#[derive(Debug)]
+pub(super) struct ServerFile {
+    pub(super) data: PathBuf,
+    pub(super) default_endpoint: Option<String>,
+    pub(super) server: ServerSettings,
+    pub(super) log: LogSettings,
+    pub(super) ra_dir: PathBuf,
+    pub(super) passphrase_file: PathBuf,
+    pub(super) upstreams: Vec<UpstreamSettings>,
+    pub(super) endpoints: Vec<EndpointSettings>,
+}
+
+/// Reads the file. What is missing or wrong is filled with its default, so that reading goes on.
+pub(super) fn read(table: &Table, folder: &Path, sink: &Sink, origins: &mut Origins) -> ServerFile {
+    let root = Reader::new(table, &schema::ROOT, sink);
+    root.integer("version", 1, 1);
+    let data = root.path("data", folder).map_or_else(|| folder.to_owned(), |path| path.value);
+    let default_endpoint = root.string("default-endpoint").map(|name| {
+        origins.note("default-endpoint".into(), &name.origin);
+        name.value
+    });
+    let empty = Table { entries: Vec::new(), origin: table.origin.clone() };
+    let section = |name, schema| root.table(name, schema).unwrap_or_else(|| Reader::new(&empty, schema, sink));
+
+    let server = server(&section("server", &schema::SERVER), folder, &data);
+    let server = limits(&section("limits", &schema::LIMITS), server);
+    let server = worker(&section("worker", &schema::WORKER), server);
+    let log = log(&section("log", &schema::LOG));
+    let ra_dir = section("ra", &schema::RA).path("dir", &data).map_or_else(|| data.join("ra"), |path| path.value);
+    let passphrase_file = section("keys", &schema::KEYS)
+        .path("passphrase-file", &data)
+        .map_or_else(|| data.join("secrets/key-passphrase"), |path| path.value);
+    let upstreams = match root.tables("upstream", &schema::UPSTREAM) {
+        Some(tables) => upstreams(&tables, &data, origins),
+        None => vec![UpstreamSettings { name: "local".into(), kind: UpstreamKind::Local { dir: data.join("ca") } }],
+    };
+    let endpoints = root.tables("endpoint", &schema::ENDPOINT).unwrap_or_default();
+    let endpoints = endpoints.iter().filter_map(|table| endpoint(table, origins)).collect();
+    ServerFile { data, default_endpoint, server, log, ra_dir, passphrase_file, upstreams, endpoints }
+}
+
+fn server(table: &Reader<'_>, folder: &Path, data: &Path) -> ServerSettings {
+    let address = |text: &str| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("{text:?} is no address with a port, such as \"127.0.0.1:8080\" or \"[::]:8080\""))
+    };
+    let defaults = defaults();
+    let listen_tls = table.parsed_list("listen-tls", address).map(values).unwrap_or_default();
+    let tls = table.table("tls", &schema::TLS).and_then(|tls| {
+        tls.must_have("certificate");
+        tls.must_have("key");
+        Some(TlsSettings { certificate: tls.path("certificate", folder)?.value, key: tls.path("key", folder)?.value })
+    });
+    if let (false, None, Some(origin)) = (listen_tls.is_empty(), table.origin_of("tls"), table.key_origin_of("listen-tls")) {
+        let found = Diagnostic::error("missing-key", "`listen-tls` needs a certificate and a key").at(&origin);
+        table.report(found.help("add tls = { certificate = \"tls/chain.pem\", key = \"tls/key.pem\" }"));
+    }
+    let admin = match table.string("admin") {
+        Some(text) if text.value == "off" => None,
+        Some(text) => table.read(&text, address).map(|address| address.value),
+        None => defaults.admin,
+    };
+    ServerSettings {
+        node: table.string("node").map(|node| node.value).filter(|node| !node.is_empty()).unwrap_or(defaults.node),
+        listen: table.parsed_list("listen", address).map(values).unwrap_or(defaults.listen),
+        listen_tls,
+        tls,
+        admin,
+        control_socket: table.path("control-socket", data).map_or_else(|| data.join("control.sock"), |path| path.value),
+        patience: table.duration("patience").unwrap_or(defaults.patience),
+        shutdown_grace: table.duration("shutdown-grace").unwrap_or(defaults.shutdown_grace),
+        retention: table.duration("retention").unwrap_or(defaults.retention),
+        watch: table.boolean("watch").unwrap_or(defaults.watch),
+        ..defaults
+    }
+}
+
+fn limits(table: &Reader<'_>, server: ServerSettings) -> ServerSettings {
+    let count = |key, default: usize| table.integer(key, 1, 1_000_000).map_or(default, |count| count as usize);
+    let rate = table.integer("per-source", 1, 1_000_000).map(|rate| rate as u32);
+    let burst = table.integer("per-source-burst", 1, 1_000_000).map(|burst| burst as u32);
+    ServerSettings {
+        max_connections: count("max-connections", server.max_connections),
+        max_requests: count("max-requests", server.max_requests),
+        per_source: rate.map(|rate| (rate, burst.unwrap_or(rate.saturating_mul(2)))),
+        max_body: table.size("max-body", 4 * 1024, 16 * 1024 * 1024).unwrap_or(server.max_body),
+        header_timeout: table.duration("header-timeout").unwrap_or(server.header_timeout),
+        body_timeout: table.duration("body-timeout").unwrap_or(server.body_timeout),
+        idle_timeout: table.duration("idle-timeout").unwrap_or(server.idle_timeout),
+        ..server
+    }
+}
+
+fn worker(table: &Reader<'_>, server: ServerSettings) -> ServerSettings {
+    ServerSettings {
+        crypto_threads: table.integer("crypto-threads", 1, 1024).map_or(server.crypto_threads, |count| count as usize),
+        crypto_queue: table.integer("crypto-queue", 1, 1_000_000).map_or(server.crypto_queue, |count| count as usize),
+        ..server
+    }
+}
+
+fn log(table: &Reader<'_>) -> LogSettings {
+    let format = table.parsed("format", |text| match text {
+        "auto" | "text" | "json" => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is no log format; {}", suggestion(text, ["auto", "text", "json"]))),
+    });
+    LogSettings {
+        format: format.map_or_else(|| "auto".into(), |format| format.value),
+        filter: table.string("filter").map_or_else(|| "info".into(), |filter| filter.value),
+    }
+}
+
+fn upstreams(tables: &[Reader<'_>], data: &Path, origins: &mut Origins) -> Vec<UpstreamSettings> {
+    let mut found: Vec<UpstreamSettings> = Vec::new();
+    for table in tables {
+        table.must_have("kind");
+        let kind = table.parsed("kind", |kind| match kind {
+            "local" => Ok(()),
+            _ => Err(format!("unknown kind of upstream {kind:?}; {}", suggestion(kind, ["local"]))),
+        });
+        let name = table.required("name").and_then(|name| table.read(&name, super::checked_name));
+        let dir = table.path("dir", data).map_or_else(|| data.join("ca"), |path| path.value);
+        let (Some(name), Some(_)) = (name, kind) else { continue };
+        if found.iter().any(|known| known.name == name.value) {
+            table.report(duplicate("upstream", &name.value, &name.origin));
+            continue;
+        }
+        origins.note(format!("upstream/{}", name.value), &name.origin);
+        found.push(UpstreamSettings { name: name.value, kind: UpstreamKind::Local { dir } });
+    }
+    found
+}
+
+fn endpoint(table: &Reader<'_>, origins: &mut Origins) -> Option<EndpointSettings> {
+    let name = table.required("name").and_then(|name| table.read(&name, super::checked_name))?;
+    let path = table.parsed("path", |path| {
+        let fits = path.starts_with('/') && path.len() > 1 && !path.contains(['?', '#', ' ', '%']) && !path.contains("//");
+        match fits {
+            true => Ok(path.trim_end_matches('/').to_owned()),
+            false => Err(format!("{path:?} is no path, such as \"/scep/shared\"")),
+        }
+    });
+    table.must_have("groups");
+    let groups = table.strings("groups").unwrap_or_default();
+    if groups.is_empty()
+        && let Some(origin) = table.origin_of("groups")
+    {
+        table.bad(&origin, "an endpoint needs at least one group");
+    }
+    for (key, origin) in [("name", Some(name.origin.clone())), ("path", path.as_ref().map(|p| p.origin.clone()))] {
+        if let Some(origin) = origin {
+            origins.note(format!("endpoint/{}/{key}", name.value), &origin);
+        }
+    }
+    for group in &groups {
+        origins.note(format!("endpoint/{}/groups/{}", name.value, group.value), &group.origin);
+    }
+    let scep = table.table("scep", &schema::SCEP).map(|scep| read_scep(&scep)).unwrap_or_default();
+    Some(EndpointSettings {
+        path: path.map_or_else(|| format!("/scep/{}", name.value), |path| path.value),
+        hosts: table.strings("hosts").map(values).unwrap_or_default(),
+        sources: table.parsed_list("sources", network).map(values).unwrap_or_default(),
+        groups: values(groups),
+        scep,
+        name: name.value,
+    })
+}
+
+/// A finding about a second thing of one name.
+pub(super) fn duplicate(what: &str, name: &str, origin: &Origin) -> Diagnostic {
+    Diagnostic::error("duplicate-name", format!("there is another {what} `{name}`")).at(origin)
+}
+
+/// Reads `10.0.0.0/8`, or a single address.
+pub(super) fn network(text: &str) -> Result<ipnet::IpNet, String> {
+    let net = text.parse::<ipnet::IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+    let net = net.map_err(|_| format!("{text:?} is no network, such as \"10.0.0.0/8\" or \"2001:db8::/32\""))?;
+    if net.trunc() == net {
+        Ok(net)
+    } else {
+        Err(format!("{text:?} has bits behind its prefix; did you mean `{}`?", net.trunc()))
+    }
+}
+
+fn defaults() -> ServerSettings {
+    ServerSettings {
+        node: node_name(),
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+        listen_tls: Vec::new(),
+        tls: None,
+        admin: Some(SocketAddr::from(([127, 0, 0, 1], 8081))),
+        control_socket: PathBuf::new(),
+        patience: Duration::from_secs(10),
+        crypto_threads: std::thread::available_parallelism().map_or(1, usize::from),
+        crypto_queue: 256,
+        max_connections: 1024,
+        max_requests: 256,
+        per_source: None,
+        max_body: 128 * 1024,
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(60),
+        shutdown_grace: Duration::from_secs(30),
+        retention: Duration::from_secs(30 * 24 * 3600),
+        watch: true,
+    }
+}
+
+fn node_name() -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    kernel.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "ravelin".into())
+}
