@@ -77,6 +77,17 @@ pub trait Revoke: Send + Sync {
 pub trait CrlSource: Send + Sync {
     /// The current CRL of this CA, DER. An embedded CA makes it from the register; others fetch it.
     async fn crl(&self, ca: &str, register: &dyn RevocationRegister) -> Result<Vec<u8>, UpstreamError>;
+
+    /// The CRL by the key in `issuer`, the current certificate of this CA or a previous one: what covers the certificates that
+    /// this key signed. `None` if there is none by that key.
+    async fn crl_of(
+        &self,
+        _ca: &str,
+        _issuer: &Certificate,
+        _register: &dyn RevocationRegister,
+    ) -> Result<Option<Vec<u8>>, UpstreamError> {
+        Ok(None)
+    }
 }
 
 /// What the inventory knows of revocations: given to connectors that sign CRLs themselves.

@@ -142,28 +142,6 @@ impl LocalCa {
         }
     }
 
-    /// The CRL of one generation of a CA: of the current one, or of a previous one, for devices whose certificates it issued.
-    /// `None` if `issuer` is no certificate of this CA.
-    pub async fn crl_of(
-        &self,
-        ca: &str,
-        issuer: &Certificate,
-        register: &dyn RevocationRegister,
-    ) -> Result<Option<Vec<u8>>, UpstreamError> {
-        let authority = self.authority(ca).ok_or_else(|| self.no_such_ca(ca))?;
-        let now = self.clock.now();
-        let crl_issuer =
-            |certificate| CrlIssuer { upstream: &self.name, certificate, settings: &authority.settings, pool: &self.pool };
-        if issuer.der() == authority.certificate.der() {
-            let signer = Arc::clone(&authority.keys.primary);
-            return authority.crls.current(crl_issuer(&authority.certificate), register, now, move || Ok(signer)).await.map(Some);
-        }
-        let Some(previous) = authority.previous.iter().find(|p| p.certificate.der() == issuer.der()) else { return Ok(None) };
-        let (key, passphrase) = (previous.key.clone(), self.passphrase.clone());
-        let signer = move || authority::read_signer(&key, &passphrase);
-        authority.crls.current(crl_issuer(&previous.certificate), register, now, signer).await.map(Some)
-    }
-
     fn authority(&self, ca: &str) -> Option<Arc<Authority>> {
         self.authorities.load().get(ca).cloned()
     }
@@ -376,6 +354,27 @@ impl CrlSource for LocalCa {
     async fn crl(&self, ca: &str, register: &dyn RevocationRegister) -> Result<Vec<u8>, UpstreamError> {
         let certificate = self.certificate(ca).ok_or_else(|| self.no_such_ca(ca))?;
         self.crl_of(ca, &certificate, register).await?.ok_or_else(|| self.no_such_ca(ca))
+    }
+
+    /// A previous key is read from its file for this: it signs nothing else any more.
+    async fn crl_of(
+        &self,
+        ca: &str,
+        issuer: &Certificate,
+        register: &dyn RevocationRegister,
+    ) -> Result<Option<Vec<u8>>, UpstreamError> {
+        let authority = self.authority(ca).ok_or_else(|| self.no_such_ca(ca))?;
+        let now = self.clock.now();
+        let crl_issuer =
+            |certificate| CrlIssuer { upstream: &self.name, certificate, settings: &authority.settings, pool: &self.pool };
+        if issuer.der() == authority.certificate.der() {
+            let signer = Arc::clone(&authority.keys.primary);
+            return authority.crls.current(crl_issuer(&authority.certificate), register, now, move || Ok(signer)).await.map(Some);
+        }
+        let Some(previous) = authority.previous.iter().find(|p| p.certificate.der() == issuer.der()) else { return Ok(None) };
+        let (key, passphrase) = (previous.key.clone(), self.passphrase.clone());
+        let signer = move || authority::read_signer(&key, &passphrase);
+        authority.crls.current(crl_issuer(&previous.certificate), register, now, signer).await.map(Some)
     }
 }
 

@@ -284,6 +284,30 @@ async fn refusals_say_why() {
     assert!(rejected(ca.submit(&order, &KEY).await).0.contains("key of the CA itself"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_full_pool_orders_wait_and_crls_are_refused() {
+    let (dir, _) = with_root();
+    let pool = CryptoPool::start(1, 1);
+    let ca = Arc::new(LocalCa::load("local", dir.path(), PASSPHRASE, pool.clone()).unwrap());
+    let order = order(&ca, "root", KeyAlgorithm::EcdsaP256);
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let busy = tokio::spawn(async move { pool.run(move || wait.recv()).await });
+    while ca.pool.free() > 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let waiting = tokio::spawn({
+        let ca = Arc::clone(&ca);
+        async move { ca.submit(&order, &KEY).await }
+    });
+    let refused = CrlSource::crl(&*ca, "root", &Register::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("pool is full"), "{refused}");
+    assert!(!waiting.is_finished());
+    go_on.send(()).unwrap();
+    busy.await.unwrap().unwrap().unwrap();
+    issued(waiting.await.unwrap());
+}
+
 #[tokio::test]
 async fn validity_stays_within_that_of_the_ca() {
     let (_dir, ca) = with_root();
@@ -380,7 +404,7 @@ async fn a_ca_rolls_over() {
         openssl_verify(&prepared, &[], &new_crl, &new_leaf).unwrap().unwrap();
         openssl_verify(&prepared, &[], &new_crl, &old_leaf).unwrap().unwrap_err();
     }
-    assert_eq!(ca.crl_of("root", &new_leaf, &register).await.unwrap(), None);
+    assert_eq!(ca.crl_of("root", &new_leaf, &register).await.unwrap(), None, "no CA of ours");
 
     // Twice is fine.
     ca.prepare_next("root", &NextCa { key: None, ..next }).unwrap();
