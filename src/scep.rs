@@ -15,6 +15,7 @@ pub mod certs_only;
 pub mod envelope;
 pub mod issuer_and;
 pub mod pki_message;
+pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod wire_error;
@@ -22,4 +23,5 @@ pub mod wire_error;
 pub use attributes::{Attributes, FailInfo, MessageType, PkiStatus};
 pub use envelope::Envelope;
 pub use pki_message::{MessageTemplate, PkiMessage};
+pub use service::ScepService;
 pub use wire_error::WireError;

@@ -1,0 +1,107 @@
+//! From the core's answer to a CertRep.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::algorithm::{ContentCipher, Digest, KeyTransport};
+use crate::crypto::{CryptoError, RaIdentity, provider};
+use crate::enroll::{IssuedCertificate, Outcome, Rejection, RejectionCode, Reply};
+use crate::policy::DenialCode;
+use crate::policy::endpoint::ReplyShape;
+use crate::scep::FailInfo;
+use crate::scep::cert_rep::CertRep;
+use crate::scep::certs_only::{SetOrder, write};
+use crate::scep::envelope::Recipient;
+use crate::x509::Certificate;
+
+/// Makes the reply to one message.
+pub(super) struct ScepReply {
+    pub(super) ra: Arc<RaIdentity>,
+    pub(super) shape: ReplyShape,
+    pub(super) include_signer: bool,
+    pub(super) transaction_id: String,
+    pub(super) request_nonce: Option<Vec<u8>>,
+    pub(super) digest: Digest,
+    pub(super) signer: Arc<Certificate>,
+    pub(super) cipher: ContentCipher,
+    pub(super) transport: KeyTransport,
+    pub(super) challenge: Option<Arc<Zeroizing<String>>>,
+}
+
+impl ScepReply {
+    fn cert_rep(&self) -> CertRep<'_> {
+        CertRep {
+            signer: &*self.ra.signer,
+            signer_certificate: &self.ra.signer_certificate,
+            include_signer: self.include_signer,
+            transaction_id: &self.transaction_id,
+            request_nonce: self.request_nonce.as_deref(),
+            digest: self.digest,
+        }
+    }
+
+    /// SUCCESS: to the signer's key if it can decrypt, else under the password.
+    fn success(&self, content: &[u8], password: Option<&Arc<Zeroizing<String>>>) -> Result<Vec<u8>, CryptoError> {
+        let recipient = if self.needs_challenge() {
+            let password = password.or(self.challenge.as_ref()).ok_or(CryptoError::BadKey)?;
+            Recipient::Password(password)
+        } else {
+            Recipient::Certificate(&self.signer, self.transport)
+        };
+        self.cert_rep().success(content, recipient, self.cipher.for_reply())
+    }
+}
+
+impl Reply for ScepReply {
+    fn deliverable(&self) -> Result<(), String> {
+        if self.needs_challenge() && self.challenge.is_none() {
+            return Err("the signer's key cannot decrypt, and no challengePassword came to encrypt the reply with".into());
+        }
+        Ok(())
+    }
+
+    fn needs_challenge(&self) -> bool {
+        !provider().transport.can_wrap(self.signer.spki())
+    }
+
+    fn encode(&self, outcome: &Outcome) -> Result<Vec<u8>, CryptoError> {
+        match outcome {
+            Outcome::Issued(issued) => {
+                let certificates = in_shape(issued, self.shape);
+                self.success(&write(&certificates, &[], SetOrder::AsGiven), issued.password.as_ref())
+            }
+            Outcome::Certificate(certificate) => self.success(&write(&[certificate.der()], &[], SetOrder::AsGiven), None),
+            Outcome::Crl(crl) => self.success(&write(&[], &[crl.as_ref()], SetOrder::AsGiven), None),
+            Outcome::Pending { .. } => self.cert_rep().pending(),
+            Outcome::Refused(rejection) => self.cert_rep().failure(fail_info(rejection), rejection.code.public()),
+        }
+    }
+}
+
+/// The issued certificate first, then as much of its chain as the endpoint's devices want.
+fn in_shape(issued: &IssuedCertificate, shape: ReplyShape) -> Vec<&[u8]> {
+    let with_root = issued.chain.len();
+    let above = match shape {
+        ReplyShape::Leaf => 0,
+        ReplyShape::LeafCa => 1,
+        ReplyShape::LeafChain => {
+            let root = issued.chain.last().is_some_and(|last| last.issuer().matches(last.subject()));
+            with_root - usize::from(root)
+        }
+        ReplyShape::LeafChainRoot => with_root,
+    };
+    std::iter::once(&issued.certificate).chain(issued.chain.iter().take(above)).map(|certificate| certificate.der()).collect()
+}
+
+/// failInfo for a refusal (RFC 8894 section 3.2.1.4.2).
+pub(super) fn fail_info(rejection: &Rejection) -> FailInfo {
+    match rejection.code {
+        RejectionCode::NotFound => FailInfo::BadCertId,
+        RejectionCode::NotDeliverable
+        | RejectionCode::Policy(DenialCode::KeyNotAccepted | DenialCode::KeyWeak | DenialCode::DigestNotAllowed) => {
+            FailInfo::BadAlg
+        }
+        _ => FailInfo::BadRequest,
+    }
+}
