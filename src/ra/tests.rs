@@ -140,6 +140,38 @@ fn a_local_ca_makes_two_certificates() {
 }
 
 #[test]
+fn what_a_local_ca_makes_satisfies_openssl() {
+    let site = Site::new();
+    site.store.create_keys(RaKeys::default()).unwrap();
+    let requests = site.store.requests(&site.subjects()).unwrap();
+    let ra = site.self_made().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = site.dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let root = file("root.pem", ra.chain[1].to_pem().as_bytes());
+    let devices = file("devices.pem", ra.chain[0].to_pem().as_bytes());
+    for (name, certificate, request) in [
+        ("signer", &ra.signer_certificate, &requests.signer),
+        ("decrypter", &ra.decrypter().certificate, requests.decrypter.as_ref().unwrap()),
+    ] {
+        let mut verify = Command::new("openssl");
+        verify.args(["verify", "-x509_strict", "-CAfile"]).arg(&root).arg("-untrusted").arg(&devices);
+        let Ok(said) = verify.arg(file(&format!("{name}.pem"), certificate.to_pem().as_bytes())).output() else {
+            println!("skipped: no openssl command here");
+            return;
+        };
+        assert!(said.status.success(), "{said:?}");
+        let request = file(&format!("{name}.csr"), request);
+        let said =
+            Command::new("openssl").args(["req", "-verify", "-noout", "-inform", "DER", "-in"]).arg(request).output().unwrap();
+        // Older versions end with success whatever they found.
+        assert!(String::from_utf8_lossy(&said.stderr).contains("verify OK"), "{said:?}");
+    }
+}
+
+#[test]
 fn renewal_keeps_what_devices_encrypt_to() {
     let site = Site::new();
     site.store.create_keys(RaKeys::default()).unwrap();
