@@ -8,8 +8,13 @@ use serde_json::Value;
 
 use super::*;
 
+pub(crate) mod audit;
+pub(crate) mod certificates;
+pub(crate) mod challenges;
+pub(crate) mod concurrency;
 pub(crate) mod lifecycle;
 pub(crate) mod recall;
+pub(crate) mod work;
 
 /// Makes a test of every case.
 macro_rules! tests {
@@ -25,6 +30,28 @@ macro_rules! tests {
             the_checks_come_in_their_order, a_device_limit_counts_issued_and_open, issuing_ends_it, rejecting_frees_the_challenge,
             waiting_and_unclear_attempts_stay_open, only_an_open_transaction_is_concluded, secrets_go_when_no_longer_needed,
             a_failed_command_leaves_nothing,
+        });
+        $crate::inventory::conformance::tests!($make: work {
+            approval_lets_it_go_on, denial_keeps_the_challenge_spent, an_unclear_transaction_can_be_decided,
+            states_are_listed_oldest_first, due_work_is_claimed_once, released_work_can_be_claimed,
+            a_lease_that_ran_out_can_be_claimed,
+        });
+        $crate::inventory::conformance::tests!($make: challenges {
+            a_challenge_comes_back_as_it_was_written, lists_show_the_newest_first, revoking_needs_a_prefix_that_fits_one,
+            a_revoked_or_expired_challenge_is_not_redeemed, old_rows_are_purged_and_the_rest_stays,
+        });
+        $crate::inventory::conformance::tests!($make: certificates {
+            a_certificate_is_found_by_all_its_names, a_renewal_supersedes_what_it_renews, revocation_happens_once,
+            crl_numbers_only_grow, a_key_used_elsewhere_is_found, a_device_is_counted_from_then_on,
+            searches_combine_their_conditions, text_is_looked_for_in_many_places, pages_follow_each_other,
+            statistics_count_rows,
+        });
+        $crate::inventory::conformance::tests!($make: audit {
+            the_chain_has_no_gaps, events_of_every_kind_are_chained,
+        });
+        $crate::inventory::conformance::tests!($make: concurrency {
+            one_of_many_redeems_a_challenge, one_of_many_opens_a_transaction, a_limit_holds_under_concurrency,
+            one_of_many_concludes, work_is_never_claimed_twice, the_chain_holds_under_concurrency,
         });
     };
     ($make:ident: $room:ident { $($case:ident),+ $(,)? }) => {

@@ -24,6 +24,8 @@ mod attempts;
 mod audit;
 mod certificates;
 mod challenges;
+#[cfg(test)]
+mod faults;
 mod readers;
 mod rows;
 mod schema;

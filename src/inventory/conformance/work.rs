@@ -1,0 +1,131 @@
+//! Decisions of people, and who works on what.
+
+use super::*;
+
+fn waiting(device: u32) -> NewTransaction {
+    let mut new = new(device);
+    new.transaction.state = TransactionState::AwaitingApproval;
+    new.attempt = None;
+    new
+}
+
+fn approve() -> Decision {
+    Decision::Approve { attempt: attempt(), event: event("request.approved") }
+}
+
+fn deny() -> Decision {
+    Decision::Deny { detail: "unknown device".to_owned(), event: event("request.denied") }
+}
+
+async fn claimed(store: &Store, node: &str, now: i64, limit: usize) -> Vec<TransactionId> {
+    let work = store.claim(node, at(now), at(now + 60), limit).await.expect("claims");
+    for (transaction, attempt) in &work {
+        assert_eq!(transaction.state, TransactionState::Issuing);
+        assert_eq!((attempt.held_by.as_deref(), attempt.held_until), (Some(node), Some(at(now + 60))));
+    }
+    work.into_iter().map(|(transaction, _)| transaction.id).collect()
+}
+
+pub(crate) async fn approval_lets_it_go_on(store: Store) {
+    let new = waiting(1);
+    opened(&store, &new).await;
+    assert!(claimed(&store, "node-b", 1000, 10).await.is_empty(), "there is nothing to do yet");
+    let approved = store.decide(new.transaction.id, approve()).await.expect("decides").expect("it waited");
+    assert_eq!(approved.state, TransactionState::Issuing);
+    assert_eq!(approved.order, new.transaction.order, "what was approved is what was stored");
+    assert_eq!(store.decide(approved.id, deny()).await.expect("decides"), None);
+    assert_eq!(store.decide(TransactionId::new(), approve()).await.expect("decides"), None);
+    assert_eq!(claimed(&store, "node-b", 1000, 10).await, [approved.id]);
+    assert_eq!(events(&store).await, ["request.ordered", "request.approved"]);
+}
+
+pub(crate) async fn denial_keeps_the_challenge_spent(store: Store) {
+    store.add_challenges(vec![challenge(1)]).await.expect("adds");
+    let mut new = NewTransaction { redeem: Some(challenge(1).digest), ..waiting(1) };
+    new.transaction.sealed_challenge = Some(vec![1]);
+    opened(&store, &new).await;
+    let denied = store.decide(new.transaction.id, deny()).await.expect("decides").expect("it waited");
+    assert_eq!(denied.state, TransactionState::Refused);
+    assert_eq!((denied.rejection.as_deref(), denied.detail.as_deref()), (Some("denied"), Some("unknown device")));
+    assert_eq!(denied.sealed_challenge, None);
+    let spent = store.challenge(&challenge(1).digest).await.expect("reads").expect("it is there");
+    assert_eq!(spent.redeemed_by, Some(denied.id));
+    let again = NewTransaction { redeem: new.redeem, ..super::new(2) };
+    assert_eq!(store.open(again).await.expect("opens"), Opened::ChallengeSpent);
+    assert_eq!(events(&store).await, ["request.ordered", "request.denied"]);
+}
+
+pub(crate) async fn an_unclear_transaction_can_be_decided(store: Store) {
+    for (device, decision, state) in [(1, approve(), TransactionState::Issuing), (2, deny(), TransactionState::Refused)] {
+        let new = new(device);
+        opened(&store, &new).await;
+        let unclear = AttemptResult::Unknown { detail: "connection lost".to_owned() };
+        store.conclude(concluded(&new, unclear)).await.expect("concludes");
+        let decided = store.decide(new.transaction.id, decision).await.expect("decides").expect("it waited");
+        assert_eq!(decided.state, state);
+        let expected = if state == TransactionState::Issuing { 2 } else { 1 };
+        assert_eq!(store.attempts(new.transaction.id).await.expect("reads").len(), expected);
+    }
+}
+
+pub(crate) async fn states_are_listed_oldest_first(store: Store) {
+    let mut ids = Vec::new();
+    for device in 1..=3 {
+        let new = waiting(device);
+        opened(&store, &new).await;
+        ids.push(new.transaction.id);
+    }
+    let list = async |state, limit| -> Vec<TransactionId> {
+        let found = store.transactions(state, limit).await.expect("reads");
+        found.into_iter().map(|transaction| transaction.id).collect()
+    };
+    assert_eq!(list(TransactionState::AwaitingApproval, 10).await, ids);
+    assert_eq!(list(TransactionState::AwaitingApproval, 2).await, ids[..2]);
+    store.decide(ids[0], deny()).await.expect("decides");
+    assert_eq!(list(TransactionState::AwaitingApproval, 10).await, ids[1..]);
+    assert_eq!(list(TransactionState::Refused, 10).await, ids[..1]);
+    assert!(list(TransactionState::Issued, 10).await.is_empty());
+}
+
+pub(crate) async fn due_work_is_claimed_once(store: Store) {
+    let mut first = new(1);
+    let mut second = new(2);
+    for (new, due) in [(&mut first, 20), (&mut second, 10)] {
+        let attempt = new.attempt.as_mut().expect("attempt");
+        (attempt.held_by, attempt.held_until, attempt.due_at) = (None, None, at(due));
+        opened(&store, new).await;
+    }
+    assert!(claimed(&store, "node-b", 9, 10).await.is_empty(), "nothing is due");
+    assert_eq!(claimed(&store, "node-b", 20, 1).await, [second.transaction.id], "what is due longest comes first");
+    assert_eq!(claimed(&store, "node-c", 20, 10).await, [first.transaction.id]);
+    assert!(claimed(&store, "node-d", 20, 10).await.is_empty(), "both are held");
+    // What is to be asked later is nobody's until then.
+    let later = AttemptResult::Waiting { reference: Some("17".to_owned()), due_at: at(50) };
+    store.conclude(concluded(&first, later)).await.expect("concludes");
+    assert!(claimed(&store, "node-d", 49, 10).await.is_empty());
+    assert_eq!(claimed(&store, "node-d", 50, 10).await, [first.transaction.id]);
+    // What is final is never work again.
+    store.conclude(issued(&first, certificate(1, first.transaction.id))).await.expect("concludes");
+    store.conclude(concluded(&second, rejected())).await.expect("concludes");
+    assert!(claimed(&store, "node-d", 10_000, 10).await.is_empty());
+}
+
+pub(crate) async fn released_work_can_be_claimed(store: Store) {
+    for device in 1..=3 {
+        opened(&store, &new(device)).await;
+    }
+    let mut other = new(4);
+    other.attempt.as_mut().expect("attempt").held_by = Some("node-z".to_owned());
+    opened(&store, &other).await;
+    assert!(claimed(&store, "node-b", 1, 10).await.is_empty(), "those who opened them hold them");
+    assert_eq!(store.release("node-a").await.expect("releases"), 3);
+    assert_eq!(store.release("node-a").await.expect("releases"), 0);
+    assert_eq!(claimed(&store, "node-b", 1, 10).await.len(), 3);
+}
+
+pub(crate) async fn a_lease_that_ran_out_can_be_claimed(store: Store) {
+    let new = new(1);
+    opened(&store, &new).await;
+    assert!(claimed(&store, "node-b", 59, 10).await.is_empty());
+    assert_eq!(claimed(&store, "node-b", 60, 10).await, [new.transaction.id]);
+}
