@@ -332,6 +332,7 @@ pub struct DeviceLimit {
 
 /// What [`Inventory::open`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it lives for a moment on the stack, one a request")]
 pub enum Opened {
     /// It was written, and is held by this node.
     Created,
@@ -452,6 +453,7 @@ pub enum AttemptResult {
 
 /// What [`Inventory::conclude`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it lives for a moment on the stack, one a request")]
 pub enum Concluded {
     /// Written.
     Done,

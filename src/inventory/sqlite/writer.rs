@@ -139,7 +139,7 @@ fn run(connection: &Connection, receiver: &Receiver<Box<dyn Command>>, batch: us
         }
         failing = fails;
         for command in commands.drain(..) {
-            command.answer(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+            command.answer(outcome.as_ref().copied().map_err(String::as_str));
         }
     }
 }
