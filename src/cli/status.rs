@@ -1,0 +1,39 @@
+//! `ravelin status`.
+
+use clap::Args;
+
+use super::connect::Connection;
+use super::{Exit, Global, Outcome, output};
+
+/// `ravelin status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl StatusArgs {
+    /// Prints the state of the running server.
+    pub async fn run(self, global: &Global) -> Outcome {
+        let status = Connection::to_server(global)?.get("/v1/status").await?;
+        if self.json {
+            output::json(&status);
+            return Ok(Exit::Ok);
+        }
+        let mut pairs = Vec::new();
+        for name in ["version", "node", "generation", "digest"] {
+            pairs.push((name, output::text(&status, name)));
+        }
+        pairs.push(("started", output::time(&status, "started_at")));
+        pairs.push(("loaded", output::time(&status, "loaded_at")));
+        pairs.push(("groups", output::text(&status, "groups")));
+        pairs.push(("inventory", output::text(&status, "inventory")));
+        pairs.push(("ready", output::text(&status, "ready")));
+        pairs.push(("reasons", status["reasons"].as_array().map_or(String::new(), |reasons| {
+            reasons.iter().filter_map(|reason| reason.as_str()).collect::<Vec<_>>().join("\n")
+        })));
+        output::print(&output::fields(&pairs));
+        Ok(Exit::Ok)
+    }
+}

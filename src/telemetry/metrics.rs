@@ -1,0 +1,235 @@
+//! Prometheus metrics. Counting is a map lookup and an atomic addition; everything else is computed when it is scraped.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// The product's metrics. Label values come from configuration, never from a device.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    enrollments: Family<EnrollmentLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
+    upstreams: Family<UpstreamLabels, Histogram, UpstreamBuckets>,
+    wire: Family<WireLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
+    generation: Gauge<u64, AtomicU64>,
+    shed: Family<ShedLabels, Counter>,
+    connections: Gauge,
+    inventory: Family<InventoryLabels, Gauge<u64, AtomicU64>>,
+    crypto_free: Gauge<u64, AtomicU64>,
+    crypto_queue: Gauge<u64, AtomicU64>,
+}
+
+/// Values that are looked up when they are scraped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Certificates in the inventory.
+    pub certificates: u64,
+    /// Transactions that wait for people.
+    pub awaiting_approval: u64,
+    /// Transactions at an issuer.
+    pub issuing: u64,
+    /// Transactions that an operator has to look at.
+    pub unknown: u64,
+    /// One-time challenges that can still be redeemed.
+    pub outstanding_challenges: u64,
+    /// Jobs that the crypto pool would still take.
+    pub crypto_free: u64,
+}
+
+impl Metrics {
+    /// Counts an enrollment's answer. `outcome` is `issued`, `pending`, `replayed`, or `refused`.
+    pub fn enrollment(&self, protocol: &str, group: &str, profile: &str, outcome: &str) {
+        let labels = EnrollmentLabels {
+            protocol: protocol.to_owned(),
+            group: group.to_owned(),
+            profile: profile.to_owned(),
+            outcome: outcome.to_owned(),
+        };
+        self.enrollments.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refusal by its stable code.
+    pub fn denial(&self, group: &str, code: &str) {
+        self.denials.get_or_create(&DenialLabels { group: group.to_owned(), code: code.to_owned() }).inc();
+    }
+
+    /// Records how long an upstream took.
+    pub fn upstream(&self, upstream: &str, outcome: &str, took: Duration) {
+        let labels = UpstreamLabels { upstream: upstream.to_owned(), outcome: outcome.to_owned() };
+        self.upstreams.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Counts a wire request: `operation` is one of the known operations or `unknown`, `status` the HTTP status.
+    pub fn wire(&self, endpoint: &str, operation: &str, status: u16) {
+        let labels = WireLabels { endpoint: endpoint.to_owned(), operation: operation.to_owned(), status };
+        self.wire.get_or_create(&labels).inc();
+    }
+
+    /// Counts a reload: `ok` or `failed`; sets the generation.
+    pub fn reload(&self, result: &str, generation: u64) {
+        self.reloads.get_or_create(&ReloadLabels { result: result.to_owned() }).inc();
+        self.generation.set(generation);
+    }
+
+    /// Sets the generation of the configuration that serves.
+    pub fn generation(&self, generation: u64) {
+        self.generation.set(generation);
+    }
+
+    /// Counts work that was turned away before it was looked at: `connections`, `requests`, `source`, `slow`.
+    pub fn shed(&self, reason: &'static str) {
+        self.shed.get_or_create(&ShedLabels { reason }).inc();
+    }
+
+    /// The gauge of open connections.
+    pub fn connections(&self) -> &Gauge<i64, AtomicI64> {
+        &self.connections
+    }
+
+    /// Sets how many jobs the crypto pool may hold.
+    pub fn crypto_queue(&self, jobs: usize) {
+        self.crypto_queue.set(jobs as u64);
+    }
+
+    /// The text for a scrape, with the values of now.
+    pub fn scrape(&self, gauges: &Gauges) -> String {
+        let set = |kind, value| self.inventory.get_or_create(&InventoryLabels { kind }).set(value);
+        set("certificates", gauges.certificates);
+        set("transactions-awaiting-approval", gauges.awaiting_approval);
+        set("transactions-issuing", gauges.issuing);
+        set("transactions-unknown", gauges.unknown);
+        set("challenges-outstanding", gauges.outstanding_challenges);
+        self.crypto_free.set(gauges.crypto_free);
+        let mut text = String::with_capacity(4096);
+        encode(&mut text, &self.registry).expect("writing into a string does not fail");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("ravelin");
+        let metrics = Self {
+            enrollments: Family::default(),
+            denials: Family::default(),
+            upstreams: Family::new_with_constructor(UpstreamBuckets),
+            wire: Family::default(),
+            reloads: Family::default(),
+            generation: Gauge::default(),
+            shed: Family::default(),
+            connections: Gauge::default(),
+            inventory: Family::default(),
+            crypto_free: Gauge::default(),
+            crypto_queue: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("enrollments", "Answers to enrollment requests", metrics.enrollments.clone());
+        registry.register("denials", "Refusals by stable code", metrics.denials.clone());
+        registry.register(
+            "upstream_request_duration_seconds",
+            "How long an upstream CA took to answer",
+            metrics.upstreams.clone(),
+        );
+        registry.register("scep_requests", "SCEP requests by operation and HTTP status", metrics.wire.clone());
+        registry.register("config_generation", "Generation of the configuration that serves", metrics.generation.clone());
+        registry.register("config_reloads", "Attempts to load a changed configuration", metrics.reloads.clone());
+        registry.register("shed", "Connections and requests turned away before they were looked at", metrics.shed.clone());
+        registry.register("connections", "Open connections from devices", metrics.connections.clone());
+        registry.register("inventory", "Rows in the inventory by kind", metrics.inventory.clone());
+        registry.register("crypto_queue_free", "Jobs that the crypto pool would take now", metrics.crypto_free.clone());
+        registry.register("crypto_queue_size", "Jobs that the crypto pool may hold", metrics.crypto_queue.clone());
+        let version = vec![("version", env!("CARGO_PKG_VERSION")), ("crypto", "aws-lc")];
+        registry.register("build", "What is running", Info::new(version));
+        Self { registry, ..metrics }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EnrollmentLabels {
+    protocol: String,
+    group: String,
+    profile: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    group: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    upstream: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WireLabels {
+    endpoint: String,
+    operation: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShedLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InventoryLabels {
+    kind: &'static str,
+}
+
+/// From an embedded CA's millisecond to the minutes of a slow remote one.
+#[derive(Clone, Copy, Debug)]
+struct UpstreamBuckets;
+
+impl MetricConstructor<Histogram> for UpstreamBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_the_documented_ones() {
+        let metrics = Metrics::default();
+        metrics.enrollment("scep", "branch", "ecdsa-p256", "issued");
+        metrics.denial("branch", "challenge-wrong");
+        metrics.upstream("local", "issued", Duration::from_millis(2));
+        metrics.wire("branch", "GetCACaps", 200);
+        metrics.reload("ok", 2);
+        let text = metrics.scrape(&Gauges { certificates: 7, ..Gauges::default() });
+        for line in [
+            r#"ravelin_enrollments_total{protocol="scep",group="branch",profile="ecdsa-p256",outcome="issued"} 1"#,
+            r#"ravelin_denials_total{group="branch",code="challenge-wrong"} 1"#,
+            r#"ravelin_upstream_request_duration_seconds_count{upstream="local",outcome="issued"} 1"#,
+            r#"ravelin_scep_requests_total{endpoint="branch",operation="GetCACaps",status="200"} 1"#,
+            r#"ravelin_config_reloads_total{result="ok"} 1"#,
+            "ravelin_config_generation 2",
+            r#"ravelin_inventory{kind="certificates"} 7"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
