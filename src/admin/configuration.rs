@@ -1,0 +1,54 @@
+//! `/v1/status`, `/v1/groups` and `/v1/profiles`: what serves now.
+
+use serde_json::{Value, json};
+
+use super::control::{Control, Handled};
+use super::{Problem, views};
+
+pub(super) async fn status(control: &Control) -> Handled {
+    let snapshot = control.enroller.snapshot();
+    let statistics = control.inventory().statistics().await?;
+    let readiness = control.health.readiness().await;
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "node": control.node,
+        "started_at": control.started_at,
+        "generation": snapshot.generation,
+        "digest": snapshot.digest_hex(),
+        "loaded_at": snapshot.loaded_at,
+        "endpoints": snapshot.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect::<Vec<_>>(),
+        "groups": snapshot.groups.keys().collect::<Vec<_>>(),
+        "inventory": statistics,
+        "crypto_free": control.enroller.pool().free(),
+        "ready": readiness.ready(),
+        "reasons": readiness.reasons,
+    }))
+}
+
+pub(super) fn groups(control: &Control) -> Value {
+    let snapshot = control.enroller.snapshot();
+    json!({ "groups": snapshot.groups.values().map(|group| views::group(group, &snapshot)).collect::<Vec<_>>() })
+}
+
+pub(super) fn group(control: &Control, name: &str) -> Handled {
+    let snapshot = control.enroller.snapshot();
+    let group = snapshot.groups.get(name).ok_or_else(|| {
+        let known = snapshot.groups.keys().cloned().collect::<Vec<_>>().join(", ");
+        Problem::not_found("unknown-group", format!("there is no group {name:?}; known are {known}"))
+    })?;
+    Ok(views::group(group, &snapshot))
+}
+
+pub(super) fn profiles(control: &Control) -> Value {
+    let snapshot = control.enroller.snapshot();
+    json!({ "profiles": snapshot.profiles.values().map(|profile| views::profile(profile, &snapshot)).collect::<Vec<_>>() })
+}
+
+pub(super) fn profile(control: &Control, name: &str) -> Handled {
+    let snapshot = control.enroller.snapshot();
+    let profile = snapshot.profiles.get(name).ok_or_else(|| {
+        let known = snapshot.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
+        Problem::not_found("unknown-profile", format!("there is no profile {name:?}; known are {known}"))
+    })?;
+    Ok(views::profile(profile, &snapshot))
+}

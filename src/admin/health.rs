@@ -1,0 +1,149 @@
+//! Health, readiness and metrics: what the TCP admin listener tells.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::enroll::Enroller;
+use crate::telemetry::{Gauges, Metrics};
+
+/// How long an answer of an upstream to "are you well?" counts.
+const UPSTREAM_CHECK: Duration = Duration::from_secs(10);
+
+/// How long an upstream may take for it.
+const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells whether all is well.
+pub struct Health {
+    enroller: Enroller,
+    metrics: Arc<Metrics>,
+    ill: Mutex<Option<(Instant, u64, Arc<BTreeSet<String>>)>>,
+}
+
+/// Whether requests can be answered, and why not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// What is missing; empty when ready.
+    pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether nothing is missing.
+    pub fn ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+impl Health {
+    /// Looks after this core.
+    pub fn new(enroller: Enroller, metrics: Arc<Metrics>) -> Self {
+        Self { enroller, metrics, ill: Mutex::new(None) }
+    }
+
+    /// Asks all that requests depend on: the RA's keys, the inventory, and an issuer for every group.
+    pub async fn readiness(&self) -> Readiness {
+        let snapshot = self.enroller.snapshot();
+        let now = self.enroller.now();
+        let mut reasons = Vec::new();
+        let ra = &snapshot.ra;
+        for (what, certificate) in std::iter::once(("signing", &ra.signer_certificate))
+            .chain(ra.decrypters.iter().take(1).map(|decrypter| ("encryption", &decrypter.certificate)))
+        {
+            if certificate.not_after() <= now {
+                reasons.push(format!("the RA's {what} certificate expired at {}; see: ravelin ra renew", certificate.not_after()));
+            }
+        }
+        if ra.decrypters.is_empty() {
+            reasons.push("the RA has no key to open requests with".to_owned());
+        }
+        if let Err(error) = self.enroller.inventory().check().await {
+            reasons.push(error.to_string());
+        }
+        let ill = self.ill_upstreams().await;
+        for group in snapshot.groups.values() {
+            let Some(profile) = snapshot.profile_of(group) else {
+                reasons.push(format!("group {:?} has no profile", group.name));
+                continue;
+            };
+            if ill.contains(&profile.issuer.upstream) {
+                reasons.push(format!("group {:?} has no healthy issuer: upstream {:?} is ill", group.name, profile.issuer.upstream));
+            } else if snapshot.upstream_of(profile).is_none_or(|upstream| upstream.chain(&profile.issuer.ca).is_none()) {
+                let issuer = format!("{}/{}", profile.issuer.upstream, profile.issuer.ca);
+                reasons.push(format!("group {:?} has no issuer: {issuer} is not there", group.name));
+            }
+        }
+        Readiness { reasons }
+    }
+
+    /// The upstreams that cannot be reached, asked at most every few seconds however often probes come.
+    async fn ill_upstreams(&self) -> Arc<BTreeSet<String>> {
+        let snapshot = self.enroller.snapshot();
+        let mut known = self.ill.lock().await;
+        if let Some((asked_at, generation, ill)) = known.as_ref()
+            && asked_at.elapsed() < UPSTREAM_CHECK
+            && *generation == snapshot.generation
+        {
+            return Arc::clone(ill);
+        }
+        let mut ill = BTreeSet::new();
+        for (name, upstream) in &snapshot.upstreams {
+            let answer = tokio::time::timeout(UPSTREAM_PATIENCE, upstream.health()).await;
+            if !matches!(answer, Ok(Ok(()))) {
+                ill.insert(name.clone());
+            }
+        }
+        let ill = Arc::new(ill);
+        *known = Some((Instant::now(), snapshot.generation, Arc::clone(&ill)));
+        ill
+    }
+
+    /// The metrics of now.
+    pub async fn scrape(&self) -> String {
+        let statistics = self.enroller.inventory().statistics().await.unwrap_or_default();
+        self.metrics.scrape(&Gauges {
+            certificates: statistics.certificates,
+            awaiting_approval: statistics.awaiting_approval,
+            issuing: statistics.issuing,
+            unknown: statistics.unknown,
+            outstanding_challenges: statistics.outstanding_challenges,
+            crypto_free: self.enroller.pool().free() as u64,
+        })
+    }
+
+    /// Answers the admin listener.
+    pub async fn answer<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "only GET is known here\n".to_owned());
+        }
+        match request.uri().path() {
+            "/healthz" => plain(StatusCode::OK, "application/json", json!({ "status": "ok" }).to_string()),
+            "/readyz" => {
+                let readiness = self.readiness().await;
+                let (status, word) =
+                    if readiness.ready() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+                let snapshot = self.enroller.snapshot();
+                let body = json!({ "status": word, "generation": snapshot.generation, "reasons": readiness.reasons });
+                plain(status, "application/json", body.to_string())
+            }
+            "/metrics" => {
+                plain(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.scrape().await)
+            }
+            _ => {
+                let text = "here are /healthz, /readyz and /metrics\n".to_owned();
+                plain(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text)
+            }
+        }
+    }
+}
+
+fn plain(status: StatusCode, kind: &'static str, body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
