@@ -26,6 +26,7 @@ pub mod quickstart;
 pub mod ra;
 pub mod reload;
 pub mod serve;
+pub mod setup;
 pub mod status;
 
 /// Old devices speak SCEP. Ravelin answers them, decides by policy, and gets the certificate from the CA and with the algorithm

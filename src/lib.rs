@@ -5,7 +5,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod algorithm;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
@@ -14,6 +16,7 @@ pub mod inventory;
 pub mod policy;
 pub mod ra;
 pub mod scep;
+pub mod server;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;

@@ -42,7 +42,7 @@ mod tls;
 mod watch_files;
 
 pub use folder::{Folder, Lock};
-pub use instance::{Instance, OpenError, Overrides};
+pub use instance::{Instance, OpenError};
 
 /// Why a server did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]

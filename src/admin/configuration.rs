@@ -1,5 +1,7 @@
 //! `/v1/status`, `/v1/groups` and `/v1/profiles`: what serves now.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::control::{Control, Handled};
@@ -51,4 +53,9 @@ pub(super) fn profile(control: &Control, name: &str) -> Handled {
         Problem::not_found("unknown-profile", format!("there is no profile {name:?}; known are {known}"))
     })?;
     Ok(views::profile(profile, &snapshot))
+}
+
+pub(super) async fn crl(control: &Control, upstream: &str, ca: &str) -> Handled {
+    let der = control.enroller.crl(upstream, ca).await?;
+    Ok(json!({ "upstream": upstream, "ca": ca, "der": BASE64_STANDARD.encode(der) }))
 }

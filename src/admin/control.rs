@@ -119,6 +119,7 @@ impl Control {
             ("GET", ["v1", "groups", name]) => configuration::group(self, name),
             ("GET", ["v1", "profiles"]) => Ok(configuration::profiles(self)),
             ("GET", ["v1", "profiles", name]) => configuration::profile(self, name),
+            ("GET", ["v1", "cas", upstream, ca, "crl"]) => configuration::crl(self, upstream, ca).await,
             ("GET", ["v1", "challenges"]) => challenges::list(self, &call).await,
             ("POST", ["v1", "challenges"]) => challenges::mint(self, &call).await,
             ("DELETE", ["v1", "challenges", id]) => challenges::revoke(self, &call, id).await,

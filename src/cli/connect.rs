@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 
 use super::{Failed, Global};
 use crate::admin::Control;
-use crate::config::Config;
-use crate::server::{Instance, OpenError};
+use crate::config::{Config, Overrides};
+use crate::server::{Instance, OpenError, instance};
 
 /// Where requests go.
 pub enum Connection {
@@ -90,16 +90,7 @@ impl Connection {
 
 /// Reads the configuration for a command; what is wrong with it is told as `check-config` tells it.
 pub fn load(path: &Path) -> Result<Config, Failed> {
-    crate::config::load(path).map_err(|error| Failed::config(error.to_string()))
-}
-
-impl From<OpenError> for Failed {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Config(why) => Failed::config(why),
-            other => Failed::new(other.to_string()),
-        }
-    }
+    Ok(instance::load(path, &Overrides::from_environment())?)
 }
 
 /// Who is at the keyboard, for the audit log: a name, not a proof.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failed, Global, Outcome};
+use super::{Exit, Failed, Global, Outcome};
 use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm};
+use crate::x509::Certificate;
 
 /// `ravelin enroll`.
 #[derive(Clone, Debug, Args)]
@@ -94,9 +95,22 @@ pub enum Transport {
     OaepSha1,
 }
 
+/// What an enrollment brought.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// The certificate.
+    pub certificate: Certificate,
+}
+
 impl EnrollArgs {
-    /// Enrolls.
+    /// Enrolls, and prints what came of it.
     pub async fn run(self, _global: &Global) -> Outcome {
+        self.perform().await?;
+        Ok(Exit::Ok)
+    }
+
+    /// Enrolls, writes key and certificate to their files, and prints nothing.
+    pub async fn perform(&self) -> Result<Enrolled, Failed> {
         Err(Failed::new("the SCEP client is not part of this build"))
     }
 }

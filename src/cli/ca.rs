@@ -1,0 +1,250 @@
+//! `ravelin ca`: the CAs of the embedded upstream.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::connect::{self, Connection};
+use super::{Exit, Failed, Global, Outcome, output};
+use crate::admin::views;
+use crate::algorithm::KeyAlgorithm;
+use crate::config::{Config, UpstreamKind};
+use crate::crypto::CryptoPool;
+use crate::server::{Folder, Lock, OpenError};
+use crate::upstream::UpstreamCa;
+use crate::upstream::local::{LocalCa, NewCa, NextCa};
+use crate::x509::{Certificate, DistinguishedName};
+
+/// `ravelin ca`.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// List them
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one, with its certificate
+    Show {
+        /// Its name
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make one
+    Create(CreateArgs),
+    /// Prepare the next key and certificate of one: devices that ask (GetNextCACert) learn of it
+    Next {
+        /// Its name
+        name: String,
+        /// Another kind of key
+        #[arg(long, value_name = "KEY")]
+        key: Option<KeyAlgorithm>,
+        /// How long it is valid
+        #[arg(long, value_name = "TIME", default_value = "10y", value_parser = span)]
+        validity: Duration,
+    },
+    /// Sign with the next key from now on
+    Activate {
+        /// Its name
+        name: String,
+    },
+    /// Write the current CRL of one
+    Crl {
+        /// Its name
+        name: String,
+        /// The file
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// `ravelin ca create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Its name: that of its folder, and what algorithm profiles call it
+    pub name: String,
+    /// Its subject, such as O=Example,CN=Example Device CA
+    #[arg(long, value_name = "NAME")]
+    pub subject: String,
+    /// Its key
+    #[arg(long, value_name = "KEY", default_value = "ecdsa-p256")]
+    pub key: KeyAlgorithm,
+    /// How long it is valid
+    #[arg(long, value_name = "TIME", default_value = "10y", value_parser = span)]
+    pub validity: Duration,
+    /// Where its CRL will be found; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub crl_url: Vec<String>,
+    /// The CA of the same upstream that certifies it; it certifies itself if not set
+    #[arg(long, value_name = "CA")]
+    pub parent: Option<String>,
+    /// How many CAs may stand below it
+    #[arg(long, value_name = "COUNT")]
+    pub path_len: Option<u8>,
+}
+
+impl CaCommand {
+    /// Runs it.
+    pub async fn run(self, global: &Global) -> Outcome {
+        let config = connect::load(&global.config_path())?;
+        match self {
+            CaCommand::List { json } => {
+                let local = load(&config)?;
+                let views: Vec<_> = local.names().iter().map(|name| view(&local, name)).collect();
+                if json {
+                    output::json(&json!({ "cas": views }));
+                    return Ok(Exit::Ok);
+                }
+                let mut table = output::Table::new(&["NAME", "SUBJECT", "KEY", "EXPIRES", "NEXT"]);
+                for one in &views {
+                    table.row([
+                        output::text(one, "name"),
+                        output::text(one, "subject"),
+                        output::text(one, "key"),
+                        output::time(one, "not_after"),
+                        output::time(one, "next_not_after"),
+                    ]);
+                }
+                table.print("There are no CAs; make one with: ravelin ca create NAME --subject CN=...");
+            }
+            CaCommand::Show { name, json } => {
+                let local = load(&config)?;
+                let certificate = known(&local, &name)?;
+                let mut shown = view(&local, &name);
+                if json {
+                    shown["pem"] = json!(certificate.to_pem());
+                    output::json(&shown);
+                } else {
+                    output::print(&output::object(&shown));
+                    output::print(&certificate.to_pem());
+                }
+            }
+            CaCommand::Create(args) => {
+                let (upstream, dir) = local_upstream(&config)?;
+                let changing = Changing::begin(global, &config).await?;
+                let passphrase = Folder::of(&config).passphrase()?;
+                let subject = DistinguishedName::parse(&args.subject, true)?;
+                let new = NewCa {
+                    subject,
+                    key: args.key,
+                    not_before: Timestamp::now() - SignedDuration::from_hours(1),
+                    validity: args.validity,
+                    crl_urls: args.crl_url,
+                    path_len: args.path_len,
+                    parent: args.parent,
+                };
+                LocalCa::create_ca(dir, &passphrase, &args.name, &new)?;
+                output::print(&format!("Made {upstream}/{}.\n", args.name));
+                changing.end().await?;
+            }
+            CaCommand::Next { name, key, validity } => {
+                let changing = Changing::begin(global, &config).await?;
+                let local = load(&config)?;
+                let next = local.prepare_next(&name, &NextCa { key, not_before: Timestamp::now(), validity })?;
+                output::print(&format!(
+                    "The next certificate of {name} is ready, valid until {}.\nOnce devices know it: ravelin ca activate {name}\n",
+                    next.not_after()
+                ));
+                changing.end().await?;
+            }
+            CaCommand::Activate { name } => {
+                let changing = Changing::begin(global, &config).await?;
+                let local = load(&config)?;
+                let now = local.activate_next(&name)?;
+                output::print(&format!("{name} signs with its new key now, valid until {}.\n", now.not_after()));
+                changing.end().await?;
+            }
+            CaCommand::Crl { name, out } => {
+                let (upstream, _) = local_upstream(&config)?;
+                let target = format!("/v1/cas/{}/{}/crl", connect::segment(upstream), connect::segment(&name));
+                let answer = Connection::open(global).await?.get(&target).await?;
+                use base64::Engine;
+                let der = base64::prelude::BASE64_STANDARD.decode(output::text(&answer, "der"))?;
+                std::fs::write(&out, der).map_err(|error| Failed::new(format!("{}: {error}", out.display())))?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// A change to key files: no two processes at a time, and a running server takes it up at the end.
+pub(super) struct Changing {
+    lock: Option<Lock>,
+    server: Option<Connection>,
+}
+
+impl Changing {
+    /// Takes the lock, or finds the running server that has it.
+    pub(super) async fn begin(global: &Global, config: &Config) -> Result<Self, Failed> {
+        let folder = Folder::of(config);
+        match folder.lock() {
+            Ok(lock) => Ok(Self { lock: Some(lock), server: None }),
+            Err(OpenError::Locked(_)) => Ok(Self { lock: None, server: Some(Connection::to_server(global)?) }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the running server load what was changed.
+    pub(super) async fn end(self) -> Result<(), Failed> {
+        drop(self.lock);
+        if let Some(server) = self.server {
+            server.post("/v1/reload", &Value::Null).await?;
+            output::print("The running server has loaded the change.\n");
+        }
+        Ok(())
+    }
+}
+
+/// The embedded upstream of a configuration: its name and folder.
+pub(super) fn local_upstream(config: &Config) -> Result<(&str, &std::path::Path), Failed> {
+    config
+        .upstreams
+        .iter()
+        .map(|upstream| match &upstream.kind {
+            UpstreamKind::Local { dir } => (upstream.name.as_str(), dir.as_path()),
+        })
+        .next()
+        .ok_or_else(|| Failed::config("the configuration has no upstream of kind \"local\""))
+}
+
+/// Loads the embedded upstream.
+pub(super) fn load(config: &Config) -> Result<LocalCa, Failed> {
+    let (name, dir) = local_upstream(config)?;
+    let passphrase = Folder::of(config).passphrase()?;
+    Ok(LocalCa::load(name, dir, &passphrase, CryptoPool::start(1, 8))?)
+}
+
+fn known(local: &LocalCa, name: &str) -> Result<Arc<Certificate>, Failed> {
+    local.certificate(name).ok_or_else(|| Failed::new(format!("there is no CA {name:?}; known are {}", local.names().join(", "))))
+}
+
+fn view(local: &LocalCa, name: &str) -> Value {
+    let Some(certificate) = local.certificate(name) else { return Value::Null };
+    let next = local.next_certificate(name);
+    let settings = local.settings(name);
+    json!({
+        "name": name,
+        "subject": certificate.subject().to_string(),
+        "issuer": certificate.issuer().to_string(),
+        "serial": certificate.serial_hex(),
+        "key": certificate.key(),
+        "signs_with": local.preferred_signature(name),
+        "not_before": certificate.not_before(),
+        "not_after": certificate.not_after(),
+        "fingerprint": hex::encode(certificate.fingerprint()),
+        "crl_urls": settings.map(|settings| settings.crl_urls).unwrap_or_default(),
+        "next_not_after": next.map(|next| next.not_after()),
+        "earlier": local.previous_certificates(name).len(),
+    })
+}
+
+/// A time span of the command line.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    views::parse_span(text).ok_or_else(|| format!("{text:?} is no time span; write 24h, 90d or 10y"))
+}

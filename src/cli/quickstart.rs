@@ -1,0 +1,216 @@
+//! `ravelin quickstart`: everything in one folder, a server on this machine, and one demo device that enrolls.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use http::{Method, Request};
+use serde_json::{Value, json};
+use tokio::sync::{oneshot, watch};
+
+use super::{Cli, Command, Exit, Failed, Global, Outcome, output, serve, setup};
+use crate::admin::Control;
+use crate::config::{Config, template};
+use crate::policy::{ChallengePolicy, DeviceGroup};
+use crate::server::{self, Bound, Instance, instance};
+
+/// `ravelin quickstart`.
+#[derive(Debug, Args)]
+pub struct QuickstartArgs {
+    /// The folder for everything
+    #[arg(long, value_name = "DIR", default_value = "ravelin-data")]
+    pub dir: PathBuf,
+    /// Answer devices here [default: what ravelin.toml says; 127.0.0.1:8080 in a new one]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Answer health and metrics here [default: what ravelin.toml says; 127.0.0.1:8081 in a new one]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+    /// End after the enrollment
+    #[arg(long)]
+    pub once: bool,
+}
+
+impl QuickstartArgs {
+    /// Sets up, serves, enrolls.
+    pub fn run(self, global: &Global) -> Outcome {
+        let file = self.dir.join("ravelin.toml");
+        let fresh = !file.exists();
+        let defaults = template::Options::default();
+        let options = template::Options {
+            listen: self.listen.unwrap_or(defaults.listen),
+            admin: self.admin.or(defaults.admin),
+            ..defaults
+        };
+        template::write(&self.dir, &options).map_err(|error| Failed::new(format!("{}: {error}", self.dir.display())))?;
+        let listen: Vec<SocketAddr> = self.listen.into_iter().collect();
+        let overrides = serve::overrides(&listen, self.admin);
+        let config = instance::load(&file, &overrides)?;
+        serve::start_logs(global, &config, Some("warn"))?;
+        if fresh {
+            output::print(&format!("Setting up {} (the keys take a moment) ...\n", self.dir.display()));
+        }
+        let made = setup::make(&config)?;
+        for ca in &made.cas {
+            output::print(&format!("  made the CA {ca}\n"));
+        }
+        if made.ra {
+            output::print("  made the RA's two keys and their certificates\n");
+        }
+
+        let group = demo_group(&config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let done = runtime.block_on(async {
+            let instance = Instance::open_with(config, overrides).await?;
+            let control = instance.control();
+            let (stop, stops) = watch::channel(false);
+            let (tell, told) = oneshot::channel();
+            let server = tokio::spawn(server::run(instance, stops, |bound| {
+                let _ = tell.send(bound);
+            }));
+            // If the server ends before it is ready, it says why itself.
+            let Ok(bound) = told.await else { return Ok(server.await??) };
+            let shown = demonstrate(&control, &bound, &group, &self.dir, &file).await;
+            if self.once || shown.is_err() {
+                let _ = stop.send(true);
+            }
+            server.await??;
+            shown
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        done.map(|()| Exit::Ok)
+    }
+}
+
+/// The group for the demo device: the first one that takes one-time challenges that are bound to nothing.
+fn demo_group(config: &Config) -> Result<Arc<DeviceGroup>, Failed> {
+    let open = |group: &DeviceGroup| {
+        group.challenges.iter().any(|way| matches!(way, ChallengePolicy::OneTime { bind, .. } if bind.is_empty()))
+    };
+    let mut groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(|group| open(group)).collect();
+    groups.sort_by_key(|group| group.name != "default");
+    groups.first().map(|group| Arc::clone(group)).ok_or_else(|| {
+        Failed::config("no group takes one-time challenges, so no demo device can enroll; serve with: ravelin serve".to_owned())
+    })
+}
+
+/// Enrolls one device over HTTP, and tells what happened and what to do next.
+async fn demonstrate(
+    control: &Control,
+    bound: &Bound,
+    group: &DeviceGroup,
+    dir: &Path,
+    file: &Path,
+) -> Result<(), Failed> {
+    let address = bound.devices.first().ok_or_else(|| Failed::config("there is no plain HTTP listener for the demo device"))?;
+    let base = format!("http://{}", reachable(*address));
+    let url = format!("{base}/scep/{}", group.name);
+    output::print(&format!("Serving SCEP at {url}\n"));
+    if let Some(admin) = bound.admin {
+        output::print(&format!("Health and metrics at http://{0}/readyz and http://{0}/metrics\n", reachable(admin)));
+    }
+
+    let demo = dir.join("demo");
+    std::fs::create_dir_all(&demo).map_err(|error| Failed::new(format!("{}: {error}", demo.display())))?;
+    let name = format!("demo-{}", hex::encode(crate::crypto::provider().random::<3>()));
+    let (key, certificate) = (demo.join(format!("{name}.key")), demo.join(format!("{name}.crt")));
+    let challenge = self::challenge(control, &group.name, "quickstart's demo device").await?;
+    enroll(&url, &name, &challenge, &key, &certificate).await?;
+
+    let issued = crate::x509::Certificate::from_pem(&std::fs::read_to_string(&certificate)?)?;
+    let fingerprint = hex::encode(issued.fingerprint());
+    let record = ask(control, Method::GET, &format!("/v1/certificates/{fingerprint}"), Value::Null).await?;
+    let target = format!("/v1/transactions/{}", output::text(&record, "transaction"));
+    let transaction = ask(control, Method::GET, &target, Value::Null).await?;
+    let text = |field: &str| output::text(&record, field);
+    output::print("\nA device enrolled over SCEP:\n");
+    output::print(&indent(&output::fields(&[
+        ("device", format!("CN={name}, with an RSA-2048 key of its own")),
+        ("group", text("group")),
+        ("rule", output::text(&transaction, "rule")),
+        ("profile", text("profile")),
+        ("issuer", format!("{} ({}/{})", text("issuer"), text("upstream"), text("ca"))),
+        ("signed with", text("signature_algorithm")),
+        ("serial", text("serial")),
+        ("valid until", output::time(&record, "not_after")),
+        ("file", certificate.display().to_string()),
+    ])));
+    let next = self::challenge(control, &group.name, "quickstart's next step").await?;
+    output::print(&next_steps(&url, &next, group, dir, file));
+    Ok(())
+}
+
+/// The one place that plays the device.
+async fn enroll(url: &str, name: &str, challenge: &str, key: &Path, out: &Path) -> Result<(), Failed> {
+    let subject = format!("CN={name}");
+    let (key, out) = (key.to_string_lossy(), out.to_string_lossy());
+    let arguments = ["ravelin", "enroll", url, "--challenge", challenge, "--subject", &subject, "--key", &key, "--out", &out];
+    let cli = Cli::try_parse_from(arguments).map_err(|error| Failed::new(error.to_string()))?;
+    let Command::Enroll(args) = cli.command else { unreachable!("the arguments say enroll") };
+    args.perform().await.map(|_| ())
+}
+
+async fn challenge(control: &Control, group: &str, note: &str) -> Result<String, Failed> {
+    let minted = ask(control, Method::POST, "/v1/challenges", json!({ "group": group, "note": note })).await?;
+    Ok(output::text(&minted["challenges"][0], "challenge"))
+}
+
+async fn ask(control: &Control, method: Method, target: &str, body: Value) -> Result<Value, Failed> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = Request::builder().method(method).uri(target).header("x-ravelin-operator", "quickstart").body(body.into())?;
+    let response = control.handle(request).await;
+    let value: Value = serde_json::from_slice(response.body())?;
+    if response.status().is_success() {
+        Ok(value)
+    } else {
+        Err(Failed::new(format!("{} [{}]", output::text(&value, "detail"), output::text(&value, "code"))))
+    }
+}
+
+/// An address that a client on this machine can use.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr =
+            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        SocketAddr::new(loopback, address.port())
+    } else {
+        address
+    }
+}
+
+fn next_steps(url: &str, challenge: &str, group: &DeviceGroup, dir: &Path, file: &Path) -> String {
+    let other = if group.profile == "rsa-sha256" { "ecdsa-p256" } else { "rsa-sha256" };
+    let policy = dir.join("policies").join(format!("{}.toml", group.name));
+    let (file, policy) = (file.display(), policy.display());
+    format!(
+        r#"
+Next, ready to paste in another terminal:
+
+  # 1. A real SCEP client: strongSwan (the challenge below is fresh, and good once)
+  pki --gen --type rsa --size 2048 --outform pem > router.key
+  pki --scepca --url {url} --caout ca --raout ra --outform pem
+  pki --scep --url {url} --in router.key --dn "CN=router-1" --password {challenge} \
+      --cacert-enc ra.pem --cacert-sig ra-1.pem --cacert ca.pem --cipher aes128 --outform pem > router.crt
+
+  # 2. What would happen to a request, and why: nothing is issued
+  openssl req -new -newkey rsa:2048 -nodes -keyout try.key -subj /CN=printer-7 -out try.csr
+  ravelin -c {file} explain try.csr
+
+  # 3. Move the group to another algorithm: one line, loaded at once, then enroll again
+  sed -i 's/^profile .*/profile = "{other}"/' {policy}
+  ravelin -c {file} group show {group_name}
+
+  # 4. Look around
+  ravelin -c {file} certificate list
+  ravelin -c {file} challenge new --group {group_name}
+
+"#,
+        group_name = group.name,
+    )
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
