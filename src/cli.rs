@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::server::{OpenError, ServeError};
 use crate::telemetry::LogFormat;
 
 pub mod audit;
@@ -217,10 +218,17 @@ impl Failed {
     }
 }
 
-/// Whatever goes wrong in a command is a failure at run time, unless the command says otherwise.
+/// Whatever goes wrong in a command is a failure at run time, unless the configuration is at fault.
 impl<E: Into<anyhow::Error>> From<E> for Failed {
     fn from(error: E) -> Self {
-        Failed::new(format!("{:#}", error.into()))
+        let error = error.into();
+        let configuration = match error.downcast_ref::<ServeError>() {
+            Some(ServeError::Open(open)) => open.is_configuration(),
+            Some(ServeError::Tls(_)) => true,
+            Some(_) => false,
+            None => error.downcast_ref::<OpenError>().is_some_and(OpenError::is_configuration),
+        };
+        Self { exit: if configuration { Exit::Config } else { Exit::Failure }, message: format!("{error:#}") }
     }
 }
 

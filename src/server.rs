@@ -18,7 +18,6 @@ use tower::load_shed::LoadShedLayer;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::TraceLayer;
 
 use crate::config::ServerSettings;
 use crate::scep::service::ScepService;
@@ -152,15 +151,14 @@ pub async fn run(instance: Instance, stop: watch::Receiver<bool>, ready: impl Fn
     Ok(())
 }
 
-/// What stands between a socket and the SCEP service.
+/// What stands between a connection and the SCEP service. The connection has told the request whom it came from, and opened its
+/// span.
 pub fn stack<S>(scep: S, settings: &ServerSettings, metrics: &Arc<Metrics>) -> DeviceService
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     let service = ServiceBuilder::new()
-        // A span around everything, so that whatever is logged further in can be told apart. Costs nothing unless logged.
-        .layer(TraceLayer::new_for_http().make_span_with(layers::span).on_request(()).on_response(()).on_failure(()))
         // A bug in one request is an answer to that request, and no end of its connection.
         .layer(CatchPanicLayer::custom(layers::panicked))
         // Whatever the layers below refuse becomes a polite answer here; above it nothing fails.

@@ -87,7 +87,6 @@ impl From<OperateError> for Problem {
             OperateError::NoSuchCertificate(_) => (StatusCode::NOT_FOUND, "unknown-certificate"),
             OperateError::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
             OperateError::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream-failed"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Problem::new(status, code, error.to_string())
     }

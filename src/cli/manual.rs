@@ -60,7 +60,7 @@ fn write_pages(command: &clap::Command, name: &str, dir: &Path) -> Result<(), Fa
 /// One manual page: what clap knows, then what holds for all commands.
 fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>, Failed> {
     let mut page = Vec::new();
-    let man = Man::new(command.clone().name(name.to_owned()).after_long_help(None::<&str>)).title(name.to_uppercase());
+    let man = Man::new(command.clone().after_long_help(None::<&str>)).title(name.to_uppercase());
     man.render(&mut page)?;
     page.extend_from_slice(b".SH EXIT STATUS\n");
     for exit in Exit::ALL {

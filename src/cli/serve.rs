@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{Exit, Failed, Global, Outcome};
 use crate::config::{Config, Overrides};
-use crate::server::{self, Instance, OpenError, ServeError, instance};
+use crate::server::{self, Instance, ServeError, instance};
 use crate::telemetry::{LogFormat, logs};
 
 /// `ravelin serve`.
@@ -32,11 +32,13 @@ impl ServeArgs {
             // The sender lives as long as the server: only signals stop it.
             let (_stop, stops) = watch::channel(false);
             let instance = Instance::open_with(config, overrides).await?;
-            server::run(instance, stops, |_| ()).await
+            server::run(instance, stops, |_| ()).await?;
+            Ok::<_, ServeError>(())
         });
         // What still runs on other threads has been told to stop and had its grace.
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-        served.map_err(Failed::from).map(|()| Exit::Ok)
+        served?;
+        Ok(Exit::Ok)
     }
 }
 
@@ -61,20 +63,4 @@ pub fn start_logs(global: &Global, config: &Config, quiet: Option<&str>) -> Resu
     };
     let filter = global.log.as_deref().or(quiet).unwrap_or(&config.log.filter);
     logs::init(format, filter).map_err(Failed::config)
-}
-
-impl From<ServeError> for Failed {
-    fn from(error: ServeError) -> Self {
-        match error {
-            ServeError::Open(error) => error.into(),
-            ServeError::Tls(_) => Failed::config(error.to_string()),
-            other => Failed::new(other.to_string()),
-        }
-    }
-}
-
-impl From<OpenError> for Failed {
-    fn from(error: OpenError) -> Self {
-        if error.is_configuration() { Failed::config(error.to_string()) } else { Failed::new(error.to_string()) }
-    }
 }

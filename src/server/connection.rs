@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use super::DeviceService;
 use super::patient_io::{Activity, Patience, PatientIo};
@@ -45,15 +47,14 @@ struct Shared {
     places: Arc<Semaphore>,
     polite: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    /// Taken when the end begins.
     graceful: std::sync::Mutex<Option<GracefulShutdown>>,
-    watcher: Watcher,
 }
 
 impl Connections {
     /// No connection yet; requests go to `service`.
     pub fn new(service: DeviceService, settings: &ServerSettings, metrics: Arc<Metrics>) -> Self {
         let graceful = GracefulShutdown::new();
-        let watcher = graceful.watcher();
         let patience = Patience {
             head: settings.header_timeout,
             idle: settings.idle_timeout,
@@ -68,7 +69,6 @@ impl Connections {
                 polite: Arc::new(Semaphore::new(POLITE)),
                 metrics,
                 graceful: std::sync::Mutex::new(Some(graceful)),
-                watcher,
             }),
         }
     }
@@ -76,6 +76,9 @@ impl Connections {
     /// Serves a connection in a task of its own, or turns it away if the house is full.
     pub fn take(&self, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
         let shared = Arc::clone(&self.shared);
+        let watcher = shared.graceful.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref().map(GracefulShutdown::watcher);
+        // Nothing begins any more once the end has begun.
+        let Some(watcher) = watcher else { return };
         let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
             shared.metrics.shed("connections");
             if tls.is_none()
@@ -94,9 +97,9 @@ impl Connections {
             // Answers are written at once; waiting to fill a segment would only delay them.
             let _ = stream.set_nodelay(true);
             match tls {
-                None => shared.serve_http1(stream, peer).await,
+                None => shared.serve_http1(stream, peer, watcher).await,
                 Some(tls) => match tokio::time::timeout(shared.patience.head, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => shared.serve_tls(stream, peer).await,
+                    Ok(Ok(stream)) => shared.serve_tls(stream, peer, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%peer, "No TLS: {error}."),
                     Err(_) => tracing::debug!(%peer, "No TLS in time."),
                 },
@@ -116,7 +119,7 @@ impl Connections {
 
 impl Shared {
     /// Plain HTTP: versions 1.0 and 1.1.
-    async fn serve_http1(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve_http1(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
         let activity = Arc::new(Activity::default());
         let service = self.per_connection(Peer { address: peer, tls: false }, &activity);
         let io = TokioIo::new(PatientIo::new(stream, self.patience, activity));
@@ -126,11 +129,11 @@ impl Shared {
             .max_buf_size(HEAD_BUFFER)
             .half_close(true)
             .serve_connection(io, service);
-        ended(peer, self.watcher.watch(connection).await);
+        ended(peer, watcher.watch(connection).await);
     }
 
     /// HTTPS: versions 1.0, 1.1 and 2.
-    async fn serve_tls(&self, stream: tokio_rustls::server::TlsStream<TcpStream>, peer: SocketAddr) {
+    async fn serve_tls(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, watcher: Watcher) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let activity = Arc::new(Activity::default());
         let service = self.per_connection(Peer { address: peer, tls: true }, &activity);
@@ -144,13 +147,13 @@ impl Shared {
                 .keep_alive_interval(Some(self.patience.idle / 2))
                 .keep_alive_timeout(self.patience.head)
                 .serve_connection(io, service);
-            ended(peer, self.watcher.watch(connection).await);
+            ended(peer, watcher.watch(connection).await);
         } else {
             let connection = hyper::server::conn::http1::Builder::new()
                 .header_read_timeout(None)
                 .max_buf_size(HEAD_BUFFER)
                 .serve_connection(io, service);
-            ended(peer, self.watcher.watch(connection).await);
+            ended(peer, watcher.watch(connection).await);
         }
     }
 
@@ -174,12 +177,15 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
         let under_way = self.activity.begin();
+        // Around everything, so that whatever is logged further in can be told apart. Costs nothing unless logged.
+        let span = super::layers::span(&request);
         let answer = self.service.clone().oneshot(request);
-        Box::pin(async move {
+        let answer = async move {
             let answer = answer.await;
             drop(under_way);
             answer
-        })
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 

@@ -5,8 +5,8 @@ use std::any::Any;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use http_body_util::combinators::UnsyncBoxBody;
 use tower::BoxError;
+use tower_http::body::UnsyncBoxBody;
 
 use crate::enroll::Peer;
 
