@@ -44,11 +44,13 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Diagnostics> {
     };
     let mut loader = Loader { folder: folder.clone(), sink: Sink::default(), origins: Origins::default(), read: Vec::new() };
     let Some(text) = loader.text(&path) else { return Err(loader.sink.into_inner()) };
-    let mut root = loader.parse(&path, text);
-    overrides.apply(&mut root);
-    let file = server_file::read(&root, &folder, &loader.sink, &mut loader.origins);
+    let file = loader.parse(&path, text).map(|mut root| {
+        overrides.apply(&mut root);
+        server_file::read(&root, &folder, &loader.sink, &mut loader.origins)
+    });
     let profiles = loader.profiles();
     let groups = loader.groups();
+    let Some(file) = file else { return Err(loader.sink.into_inner()) };
     loader.cross_check(&file, &groups, &profiles);
 
     let Loader { sink, origins, mut read, .. } = loader;
@@ -63,7 +65,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Diagnostics> {
     watched.dedup();
     Ok(Config {
         path,
-        digest: digest(&mut read, overrides),
+        digest: digest(&folder, &mut read, overrides),
         data: file.data,
         server: file.server,
         log: file.log,
@@ -290,10 +292,15 @@ impl Loader {
         .ok()
     }
 
-    fn parse(&self, path: &Path, text: String) -> tree::Table {
+    /// `None` if the file is not TOML: what is left of it would only give rise to findings that are not the people's fault.
+    fn parse(&self, path: &Path, text: String) -> Option<tree::Table> {
         let shown = self.shown(path);
         let source = Source { name: shown.display().to_string(), file: Some(shown), text };
-        tree::parse(&Arc::new(source), &mut self.sink.borrow_mut())
+        let mut findings = Diagnostics::default();
+        let table = tree::parse(&Arc::new(source), &mut findings);
+        let sound = findings.is_empty();
+        self.sink.borrow_mut().extend(findings);
+        sound.then_some(table)
     }
 
     /// The TOML files of a folder by their stems, sorted; hidden files and other endings are left alone.
@@ -344,7 +351,7 @@ impl Loader {
     }
 
     fn profile(&mut self, name: &str, path: &Path, text: String) -> Option<AlgorithmProfile> {
-        let table = self.parse(path, text);
+        let table = self.parse(path, text)?;
         profile_file::read(name, &table, &self.sink, &mut self.origins)
     }
 
@@ -363,7 +370,7 @@ impl Loader {
     }
 
     fn group(&mut self, name: &str, path: &Path, text: String) -> Option<(DeviceGroup, ScepSettings)> {
-        let table = self.parse(path, text);
+        let table = self.parse(path, text)?;
         let mut context = group_file::Context { name, folder: &self.folder, sink: &self.sink, read: &mut self.read };
         group_file::read(&table, &mut context, &mut self.origins)
     }
@@ -472,14 +479,186 @@ fn checked_name(name: &str) -> Result<String, String> {
 }
 
 /// SHA-256 over all that was read, sorted by path, each with its length, and over what the environment says.
-fn digest(read: &mut [(PathBuf, Vec<u8>)], overrides: &Overrides) -> [u8; 32] {
+fn digest(folder: &Path, read: &mut [(PathBuf, Vec<u8>)], overrides: &Overrides) -> [u8; 32] {
     read.sort();
     let mut all = Vec::new();
     for (path, content) in read.iter() {
+        // Nodes that keep the same configuration in different folders agree.
+        let path = path.strip_prefix(folder).unwrap_or(path);
         for part in [path.as_os_str().as_encoded_bytes(), content, overrides.fingerprint().as_bytes()] {
             all.extend((part.len() as u64).to_be_bytes());
             all.extend(part);
         }
     }
     crate::crypto::provider().digester.sha256(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::policy::{Approval, ChallengePolicy};
+
+    fn testdata(folder: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config").join(folder)
+    }
+
+    fn cases(folder: &str) -> Vec<PathBuf> {
+        let mut found: Vec<_> = fs::read_dir(testdata(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        assert!(!found.is_empty());
+        found
+    }
+
+    /// Compares with a file, or writes it where asked to.
+    fn golden(path: &Path, text: &str) {
+        let text = if text.is_empty() { String::new() } else { format!("{text}\n") };
+        if std::env::var_os("RAVELIN_UPDATE_GOLDEN").is_some() {
+            match text.is_empty() {
+                true => drop(fs::remove_file(path)),
+                false => fs::write(path, &text).unwrap(),
+            }
+        }
+        let expected = fs::read_to_string(path).unwrap_or_default();
+        assert!(text == expected, "{} differs:\n{text}", path.display());
+    }
+
+    #[test]
+    fn bad_configurations_are_reported_word_for_word() {
+        for case in cases("bad") {
+            let findings = load(&case, &Overrides::none()).map(|_| ()).expect_err(&case.display().to_string());
+            assert!(findings.has_errors());
+            golden(&case.join("report.txt"), &findings.to_string());
+        }
+    }
+
+    #[test]
+    fn good_configurations_load_with_their_warnings() {
+        for case in cases("good") {
+            let config = load(&case, &Overrides::none()).unwrap_or_else(|findings| panic!("{}:\n{findings}", case.display()));
+            golden(&case.join("warnings.txt"), &config.warnings.to_string());
+        }
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let folder = testdata("good/full");
+        let config = load(&folder, &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"));
+        let server = &config.server;
+        assert_eq!((config.data.clone(), server.node.as_str()), (folder.join("state"), "n1"));
+        assert_eq!((server.listen.len(), server.listen_tls.len(), server.admin), (2, 1, None));
+        assert_eq!(server.tls.as_ref().unwrap().key, folder.join("tls/key.pem"));
+        assert_eq!(server.control_socket, Path::new("/run/ravelin/control.sock"));
+        assert_eq!((server.patience.as_secs(), server.shutdown_grace.as_secs()), (5, 60));
+        assert_eq!((server.retention.as_secs(), server.watch), (90 * 86_400, false));
+        assert_eq!((server.max_connections, server.max_requests, server.max_body), (100, 50, 256 * 1024));
+        assert_eq!(server.per_source, Some((20, 40)));
+        let times = [server.header_timeout, server.body_timeout, server.idle_timeout].map(|time| time.as_secs());
+        assert_eq!(times, [5, 10, 30]);
+        assert_eq!((server.crypto_threads, server.crypto_queue), (3, 30));
+        assert_eq!((config.log.format.as_str(), config.log.filter.as_str()), ("json", "debug"));
+        assert_eq!(config.ra_dir, folder.join("state/transport"));
+        assert_eq!(config.passphrase_file, Path::new("/run/credentials/passphrase"));
+        let UpstreamKind::Local { dir } = &config.upstreams[0].kind;
+        assert_eq!(*dir, folder.join("state/authorities"));
+        let endpoint = &config.endpoints[0];
+        assert_eq!((endpoint.path.as_str(), endpoint.hosts.len(), endpoint.sources.len()), ("/enroll", 1, 2));
+        assert_eq!(endpoint.scep.max_message, 16 * 1024);
+
+        let gates = config.group("gates").unwrap();
+        assert_eq!((gates.priority, gates.profile.as_str(), gates.approval), (7, "slow", Approval::Manual));
+        assert_eq!(gates.device, ["subject.OU"]);
+        assert!(matches!(&gates.challenges[0], ChallengePolicy::Shared(_)));
+        assert!(
+            matches!(&gates.challenges[1], ChallengePolicy::OneTime { ttl, bind } if ttl.as_secs() == 7200 && bind.len() == 1)
+        );
+        let renewal = gates.renewal.as_ref().unwrap();
+        assert!(renewal.own && renewal.allow_name_change && !renewal.allow_same_key);
+        assert_eq!((gates.per_device.unwrap().count, gates.replay.as_secs(), gates.allow_shared_keys), (1, 300, true));
+        let rules = gates.rules();
+        assert_eq!((rules.keys.len(), rules.subject.len(), rules.set_subject.is_some()), (1, 1, true));
+        assert_eq!((rules.usages.len(), rules.default_usages.len()), (2, 0));
+        assert_eq!(rules.key_usage, crate::x509::KeyUsage::DIGITAL_SIGNATURE);
+        assert_eq!((rules.names.dns.len(), rules.names.ip.len(), rules.names.add.len()), (1, 1, 1));
+        assert!(gates.matching().challenge);
+
+        let slow = config.profile("slow").unwrap();
+        assert_eq!((slow.max_reply, slow.validity.as_secs()), (Some(24 * 1024), 10 * 365 * 86_400));
+        assert!(config.profile("ecdsa-p384").unwrap().description.contains("takes the place"));
+        assert!(config.profile("ecdsa-p256").is_some(), "shipped profiles are there");
+        assert!(config.watched.contains(&folder.join("secrets/gates.phc")));
+    }
+
+    /// Every key of the reference is in the full example but for those that are alternatives to one another.
+    #[test]
+    fn the_full_example_is_full() {
+        let folder = testdata("good/full");
+        let mut text = String::new();
+        for file in ["ravelin.toml", "policies/gates.toml", "policies/sensors.toml", "algorithms/slow.toml"] {
+            text += &fs::read_to_string(folder.join(file)).unwrap();
+        }
+        let legacy = fs::read_to_string(testdata("good/legacy/ravelin.toml")).unwrap();
+        let shipped = [shipped::POLICIES, shipped::PROFILES].concat().iter().map(|file| file.text).collect::<String>();
+        let all = [text, legacy, shipped].concat();
+        for table in [schema::SERVER_FILE, schema::GROUP_FILE, schema::PROFILE_FILE].concat() {
+            for key in table.keys {
+                let known = all.contains(&format!("{} ", key.name)) || all.contains(&format!("[{}", key.name));
+                let alternative = ["hash", "per-source-burst", "accept-oaep", "reply-includes-signer"].contains(&key.name);
+                assert!(known || alternative, "{} of {}", key.name, table.shown());
+            }
+        }
+    }
+
+    #[test]
+    fn every_shipped_file_loads() {
+        for shipped in shipped::PROFILES {
+            read_profile(shipped.name, shipped.text).unwrap_or_else(|findings| panic!("{findings}"));
+        }
+        for shipped in shipped::POLICIES {
+            let (group, _) = read_group(shipped.name, shipped.text).unwrap_or_else(|findings| panic!("{findings}"));
+            assert!(shipped::PROFILES.iter().any(|profile| profile.name == group.profile), "{}", group.profile);
+        }
+    }
+
+    #[test]
+    fn the_environment_and_the_command_line_win() {
+        let overrides =
+            Overrides::none().set("server.node", "n2").set("server.listen", "[\"127.0.0.1:1\"]").set("log.format", "text");
+        let config = load(&testdata("good/full"), &overrides).unwrap();
+        assert_eq!((config.server.node.as_str(), config.server.listen.len(), config.log.format.as_str()), ("n2", 1, "text"));
+        let plain = load(&testdata("good/full"), &Overrides::none()).unwrap();
+        assert_ne!(plain.digest, config.digest);
+
+        let wrong = Overrides::none().set("server.lisen", "x").set("server.patience", "soon");
+        let findings = load(&testdata("good/full"), &wrong).unwrap_err().to_string();
+        for part in ["unknown key `lisen`", "did you mean `listen`?", "--set server.patience=soon", "command line"] {
+            assert!(findings.contains(part), "{part} is not in\n{findings}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_content() {
+        let dir = tempfile::tempdir().unwrap();
+        template::write(dir.path(), &template::Options::default()).unwrap();
+        let digest = || load(dir.path(), &Overrides::none()).unwrap().digest;
+        let first = digest();
+        assert_eq!(first, digest());
+        let policy = dir.path().join("policies/default.toml");
+        fs::write(&policy, fs::read_to_string(&policy).unwrap().replace("ecdsa-p256", "rsa-sha256")).unwrap();
+        assert_ne!(first, digest());
+    }
+
+    /// P15: no challenge configured is no open door.
+    #[test]
+    fn a_group_without_a_challenge_lets_nobody_in() {
+        let (group, _) = read_group("x", "profile = \"ecdsa-p256\"").unwrap();
+        assert!(group.challenges.is_empty() && group.renewal.is_none());
+    }
+
+    #[test]
+    fn a_missing_file_is_a_finding() {
+        let findings = load(Path::new("/nowhere/ravelin.toml"), &Overrides::none()).unwrap_err();
+        assert!(findings.to_string().contains("unreadable-file"), "{findings}");
+    }
 }

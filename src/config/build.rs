@@ -208,3 +208,152 @@ impl Checks<'_> {
         needs(usages, issuer.overrides_usages, "issue other usages than the requested ones", "enforce.usages");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::path::Path;
+
+    use async_trait::async_trait;
+
+    use super::super::{Overrides, load, template};
+    use super::*;
+    use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
+    use crate::crypto::provider;
+    use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission, UpstreamError};
+    use crate::x509::{Certificate, DistinguishedName, builder};
+
+    /// An issuer with one CA, `ecdsa-p256`.
+    struct Issuer {
+        capabilities: Capabilities,
+        certificate: Arc<Certificate>,
+    }
+
+    #[async_trait]
+    impl UpstreamCa for Issuer {
+        fn name(&self) -> &str {
+            "local"
+        }
+        fn capabilities(&self, ca: &str) -> Option<Capabilities> {
+            (ca == "ecdsa-p256").then(|| self.capabilities.clone())
+        }
+        async fn submit(&self, _: &IssuanceOrder, _: &IdempotencyKey) -> Submission {
+            unreachable!("nothing is submitted when a configuration is checked")
+        }
+        async fn poll(&self, _: &IssuanceOrder, _: &str) -> Submission {
+            unreachable!("nothing is polled when a configuration is checked")
+        }
+        fn chain(&self, _: &str) -> Option<Arc<[Arc<Certificate>]>> {
+            Some(Arc::from([self.certificate.clone()]))
+        }
+        async fn health(&self) -> Result<(), UpstreamError> {
+            Ok(())
+        }
+    }
+
+    fn now() -> Timestamp {
+        "2026-06-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn certificate() -> Arc<Certificate> {
+        let key = provider().keys.generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let name = DistinguishedName::parse("CN=CA", true).unwrap();
+        Arc::new(Certificate::from_der(&builder::self_signed(&name, key.as_ref(), Digest::Sha256, now()).unwrap()).unwrap())
+    }
+
+    fn able() -> Capabilities {
+        Capabilities {
+            signatures: vec![SignatureAlgorithm::EcdsaSha256],
+            subject_keys: ["rsa-2048..4096", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521"].map(|r| r.parse().unwrap()).to_vec(),
+            overrides_subject: true,
+            overrides_subject_alt_names: true,
+            overrides_usages: true,
+            overrides_validity: true,
+            can_wait: false,
+            can_revoke: true,
+            can_find_again: true,
+            sees_challenge: false,
+        }
+    }
+
+    fn upstream(capabilities: Capabilities) -> Vec<Arc<dyn UpstreamCa>> {
+        vec![Arc::new(Issuer { capabilities, certificate: certificate() })]
+    }
+
+    fn config(policy: &str, profile: &str, root: &str) -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        template::write(dir.path(), &template::Options { policies: Vec::new(), ..Default::default() }).unwrap();
+        fs::write(dir.path().join("ravelin.toml"), root).unwrap();
+        fs::write(dir.path().join("policies/devices.toml"), policy).unwrap();
+        if !profile.is_empty() {
+            fs::write(dir.path().join("algorithms/ecdsa-p256.toml"), profile).unwrap();
+        }
+        load(dir.path(), &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"))
+    }
+
+    const POLICY: &str = "profile = \"ecdsa-p256\"\n[authenticate]\nchallenge = { kind = \"one-time\" }\n";
+    const PROFILE: &str = "accepts = [\"rsa-2048\"]\nsignature = \"ecdsa-sha256\"\nvalidity = \"1h\"\n\
+                           issuer = { upstream = \"local\", ca = \"ecdsa-p256\" }\n";
+
+    #[test]
+    fn a_snapshot_finds_its_endpoints() {
+        let root = "default-endpoint = \"devices\"\n[[endpoint]]\nname = \"shared\"\npath = \"/scep/devices/shared\"\ngroups = [\"devices\"]\n";
+        let config = config(POLICY, PROFILE, root);
+        let key = provider().keys.generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let ra = RaIdentity { signer: key, signer_certificate: certificate(), decrypters: Vec::new(), chain: Vec::new() };
+        let parts = Parts { upstreams: upstream(able()), ra: Arc::new(ra), generation: 3, now: now() };
+        let snapshot = Snapshot::build(&config, parts).unwrap_or_else(|findings| panic!("{findings}"));
+        let found = |path| snapshot.endpoint(None, path, IpAddr::V4(Ipv4Addr::LOCALHOST)).map(|endpoint| endpoint.name.clone());
+        assert_eq!(found("/scep/devices").as_deref(), Some("devices"));
+        assert_eq!(found("/scep/devices/pkiclient.exe").as_deref(), Some("devices"));
+        assert_eq!(found("/scep/devices/shared/pkiclient.exe").as_deref(), Some("shared"));
+        assert_eq!(found("/cgi-bin/pkiclient.exe").as_deref(), Some("devices"));
+        assert_eq!((snapshot.generation, snapshot.digest, snapshot.renewal_issuers.len()), (3, config.digest, 1));
+        assert!(snapshot.profile_of(&snapshot.groups["devices"]).is_some_and(|profile| snapshot.upstream_of(profile).is_some()));
+    }
+
+    fn findings(policy: &str, profile: &str, capabilities: Capabilities) -> String {
+        let config = config(policy, profile, "");
+        Snapshot::check(&config, &upstream(capabilities), now()).to_string()
+    }
+
+    #[test]
+    fn what_issuers_cannot_do_is_found_where_it_stands() {
+        assert_eq!(findings(POLICY, PROFILE, able()), "");
+        let rewrite = format!(
+            "{POLICY}[enforce]\nsubject = {{ allow = \"CN={{n}}\", set = \"CN={{n}},O=x\" }}\nsan = {{ add = [\"dns:x\"], unlisted = \"drop\" }}\n"
+        );
+        let unable =
+            Capabilities { overrides_subject: false, overrides_subject_alt_names: false, overrides_usages: false, ..able() };
+        let report = findings(&rewrite, PROFILE, unable);
+        for part in [
+            "policies/devices.toml:5:",
+            "policies/devices.toml:6:",
+            "another subject",
+            "add alternative",
+            "leave alternative",
+            "other usages",
+        ] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
+        for (from, to, place, what) in [
+            ("ecdsa-sha256", "rsa-sha256", "algorithms/ecdsa-p256.toml:2:", "it signs with ecdsa-sha256"),
+            ("ca = \"ecdsa-p256\"", "ca = \"other\"", "algorithms/ecdsa-p256.toml:4:", "has no CA `other`"),
+            ("rsa-2048", "ed25519", "algorithms/ecdsa-p256.toml:1:", "certifies no key of ed25519"),
+            ("1h", "2y", "algorithms/ecdsa-p256.toml:3:", "to be valid for 2y"),
+        ] {
+            let report = findings(POLICY, &PROFILE.replace(from, to), able());
+            assert!(report.contains(place) && report.contains(what), "{place} or {what} is not in\n{report}");
+        }
+        let narrow = format!("{POLICY}[enforce]\nkeys = [\"ecdsa-p256\"]\n");
+        assert!(findings(&narrow, PROFILE, able()).contains("accepts no key of ecdsa-p256"));
+    }
+
+    #[test]
+    fn a_profile_that_nobody_is_on_is_not_checked() {
+        // rsa-sha256 and ecdsa-p384 are shipped, and this upstream has no such CA.
+        assert_eq!(findings(POLICY, PROFILE, able()), "");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("algorithms/rsa-sha256.toml").exists());
+    }
+}

@@ -29,6 +29,8 @@ pub struct Diagnostic {
     origin: Option<Origin>,
     #[serde(skip)]
     label: Option<String>,
+    #[serde(skip)]
+    secret: bool,
 }
 
 /// How bad a finding is.
@@ -54,7 +56,18 @@ impl Diagnostic {
 
     fn new(severity: Severity, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Diagnostic { code, severity, file: None, line: 0, column: 0, message, help: None, origin: None, label: None }
+        Diagnostic {
+            code,
+            severity,
+            file: None,
+            line: 0,
+            column: 0,
+            message,
+            help: None,
+            origin: None,
+            label: None,
+            secret: false,
+        }
     }
 
     /// Says where.
@@ -77,6 +90,12 @@ impl Diagnostic {
         self
     }
 
+    /// Keeps the text out of the report: what stands there may be a secret in the wrong place.
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     /// Says what to do.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -89,12 +108,13 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
-        if let Some(origin) = &self.origin {
+        if let Some(origin) = self.origin.as_ref().filter(|_| !self.secret) {
             let annotation = AnnotationKind::Primary.span(origin.span.clone()).label(self.label.as_deref());
             let snippet = Snippet::source(origin.source.text.as_str()).path(origin.source.name.as_str());
             group = group.element(snippet.line_start(1).annotation(annotation));
         } else if let Some(file) = &self.file {
-            group = group.element(SnippetOrigin::path(file.display().to_string()));
+            let place = SnippetOrigin::path(file.display().to_string());
+            group = group.element(if self.line > 0 { place.line(self.line).char_column(self.column) } else { place });
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));

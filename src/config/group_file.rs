@@ -93,24 +93,20 @@ pub(super) fn read_scep(table: &Reader<'_>) -> ScepSettings {
         let found = Diagnostic::warning("legacy-algorithm", format!("`{name}` is weak (RFC 8894 section 2.9)")).at(origin);
         table.report(found.label("let through, and logged at each use"));
     }
-    let ciphers = non_empty(table, "accept-ciphers", ciphers.map(values));
-    let digests = non_empty(table, "accept-digests", digests.map(values));
+    for key in ["accept-ciphers", "accept-digests"] {
+        if let Some(origin) = table.empty_array(key) {
+            table.bad(&origin, format!("`{key}` is empty: no request could be read"));
+        }
+    }
     ScepSettings {
-        accept_ciphers: ciphers.unwrap_or(defaults.accept_ciphers),
-        accept_digests: digests.unwrap_or(defaults.accept_digests),
+        accept_ciphers: ciphers.map_or(defaults.accept_ciphers, values),
+        accept_digests: digests.map_or(defaults.accept_digests, values),
         accept_oaep: table.boolean("accept-oaep").unwrap_or(defaults.accept_oaep),
         ca_certs: table.named("ca-certs").map_or(defaults.ca_certs, |shape| shape.value),
         reply_certs: table.named("reply-certs").map_or(defaults.reply_certs, |shape| shape.value),
         reply_includes_signer: table.boolean("reply-includes-signer").unwrap_or(defaults.reply_includes_signer),
         max_message: table.size("max-message", 4 * 1024, 8 * 1024 * 1024).unwrap_or(defaults.max_message),
     }
-}
-
-fn non_empty<T>(table: &Reader<'_>, key: &str, list: Option<Vec<T>>) -> Option<Vec<T>> {
-    if let (Some(true), Some(origin)) = (list.as_ref().map(Vec::is_empty), table.origin_of(key)) {
-        table.bad(&origin, format!("`{key}` is empty: no request could be read"));
-    }
-    list
 }
 
 fn challenges(table: &Reader<'_>, context: &mut Context<'_>) -> Vec<ChallengePolicy> {
@@ -167,10 +163,17 @@ fn shared(table: &Reader<'_>, context: &mut Context<'_>) -> Option<SharedChallen
             return None;
         }
     };
-    // What stands there may be a password by mistake: it is not repeated.
-    table
-        .read(&phc, |phc| SharedChallenge::from_phc(phc).map_err(|why| format!("no Argon2id hash: {why}")))
-        .map(|found| found.value)
+    match SharedChallenge::from_phc(&phc.value) {
+        Ok(shared) => Some(shared),
+        Err(why) => {
+            let found = Diagnostic::error("bad-value", format!("this is no Argon2id hash: {why}")).at(&phc.origin);
+            let help =
+                "make one with: printf %s PASSWORD | argon2 \"$(head -c 12 /dev/urandom | base64)\" -id -t 2 -k 19456 -p 1 -e";
+            // It may be the password itself.
+            table.report(found.help(help).secret());
+            None
+        }
+    }
 }
 
 fn read_file(table: &Reader<'_>, path: &Located<PathBuf>, context: &mut Context<'_>) -> Option<Vec<u8>> {

@@ -14,7 +14,7 @@ pub(super) fn read(name: &str, table: &Table, sink: &Sink, origins: &mut Origins
         root.must_have(key);
     }
     let accepts = root.named_list::<KeyRule>("accepts");
-    if let (Some(true), Some(origin)) = (accepts.as_ref().map(Vec::is_empty), root.origin_of("accepts")) {
+    if let Some(origin) = root.empty_array("accepts") {
         root.bad(&origin, "a profile that accepts no key issues nothing");
     }
     let signature = root.named::<SignatureAlgorithm>("signature");

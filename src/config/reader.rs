@@ -252,6 +252,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Where an empty array stands, if the value is one.
+    pub(super) fn empty_array(&self, key: &str) -> Option<Origin> {
+        let item = &self.entry(key)?.value;
+        matches!(&item.node, Node::Array(items) if items.is_empty()).then(|| item.origin.clone())
+    }
+
     /// Whether the value is a table: some keys take a list or a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
         self.entry(key).is_some_and(|entry| matches!(entry.value.node, Node::Table(_)))

@@ -155,9 +155,7 @@ fn endpoint(table: &Reader<'_>, origins: &mut Origins) -> Option<EndpointSetting
     });
     table.must_have("groups");
     let groups = table.strings("groups").unwrap_or_default();
-    if groups.is_empty()
-        && let Some(origin) = table.origin_of("groups")
-    {
+    if let Some(origin) = table.empty_array("groups") {
         table.bad(&origin, "an endpoint needs at least one group");
     }
     for (key, origin) in [("name", Some(name.origin.clone())), ("path", path.as_ref().map(|p| p.origin.clone()))] {

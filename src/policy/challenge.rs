@@ -133,8 +133,8 @@ mod tests {
     fn other_hashes_are_refused() {
         for (phc, why) in [
             ("secret", "PHC"),
-            ("$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$0123456789012345678901234567890123456789012", "argon2id"),
-            ("$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$0123456789012345678901234567890123456789012", "KiB"),
+            ("$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$012345678901234567890123456789012345678901w", "argon2id"),
+            ("$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$012345678901234567890123456789012345678901w", "KiB"),
             ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ", "no hash"),
         ] {
             let error = SharedChallenge::from_phc(phc).unwrap_err();
