@@ -6,8 +6,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .tools import Daemon, Failed, check, free_port, openssl, run, split_pem, tail, until
+from .tools import Daemon, Failed, check, free_port, openssl, run, tail, until
 
+CRLS = "http://crl.example.net/"
 SUBJECT = "CN={name:[a-z0-9_-]{1,32}},O=Interop"
 
 # The groups, each with an endpoint of its own.
@@ -95,19 +96,29 @@ class Site:
         self.ravelin, self.work = Path(ravelin).resolve(), Path(work)
         self.data = self.work / "data"
         self.port, self.admin = free_port(), free_port()
-        run(self.ravelin, "init", "--dir", self.data, "--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}").ok()
+        run(self.ravelin, "init", "--dir", self.data).ok()
         for name, text in POLICIES.items():
             (self.data / "policies" / f"{name}.toml").write_text(text.replace("PROFILE", profile).lstrip())
+        # What an operator does who publishes CRLs: the address stands in every certificate from now on.
+        self.cas = {one["name"]: self.json("ca", "show", one["name"])["pem"] for one in self.json("ca", "list")["cas"]}
+        for name in self.cas:
+            settings = self.data / "ca" / name / "ca.toml"
+            lines = [line for line in settings.read_text().splitlines() if not line.startswith("crl-urls")]
+            settings.write_text("\n".join([f'crl-urls = ["{CRLS}{name}.crl"]', *lines]) + "\n")
         self.command("check-config").ok()
         self.daemon = None
 
     def start(self):
-        self.daemon = Daemon(self.work / "serve.log", self.ravelin, "serve", "-c", self.data / "ravelin.toml", "--log-format", "json")
+        self.daemon = Daemon(self.work / "serve.log", self.ravelin, *self.serving())
         try:
             until("readiness", lambda: self.daemon.alive() and self.ready(), 30)
         except Failed as error:
             raise Failed(f"{error}; the service said:\n{tail(self.daemon.said())}") from None
         return self
+
+    def serving(self):
+        listeners = ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}"]
+        return ["serve", "-c", self.data / "ravelin.toml", "--log-format", "json", *listeners]
 
     def stop(self):
         return self.daemon.stop() if self.daemon else None
@@ -153,18 +164,20 @@ class Site:
         """How often the log names this code."""
         return len(re.findall(rf'"{re.escape(code)}"|\b{re.escape(code)}\b', self.daemon.said()))
 
-    def fetch_chain(self, group="routers"):
-        """The CA certificates out of GetCACert: (root, intermediates), as files."""
-        body = urllib.request.urlopen(f"{self.url(group)}?operation=GetCACert", timeout=10).read()
-        text = openssl("pkcs7", "-inform", "DER", "-print_certs", stdin=body).ok().out.decode()
-        root, intermediates = self.work / "root.pem", self.work / "intermediates.pem"
-        cas = []
-        for block in split_pem(text):
-            shown = openssl("x509", "-noout", "-subject", "-issuer", "-ext", "basicConstraints", stdin=block.encode()).out.decode()
-            if "CA:TRUE" in shown:
-                subject, issuer = (re.search(rf"{what}=(.*)", shown).group(1) for what in ("subject", "issuer"))
-                cas.append((block, subject == issuer))
-        check(any(own for _, own in cas), "GetCACert brings no root")
-        root.write_text("".join(block for block, own in cas if own))
-        intermediates.write_text("".join(block for block, own in cas if not own))
-        return root, intermediates
+    def roots(self):
+        """The certificates of all its CAs, each in a file of its own; they are their own issuers."""
+        files = []
+        for name, text in self.cas.items():
+            files.append(self.work / f"root-{name}.pem")
+            files[-1].write_text(text)
+        return files
+
+    def crl(self, address):
+        """The CRL that is published at this address, as a PEM file."""
+        check(address.startswith(CRLS), f"the CRL is said to be at {address}")
+        name = address[len(CRLS):].removesuffix(".crl")
+        raw, pem = self.work / f"{name}.crl", self.work / f"{name}.crl.pem"
+        self.command("ca", "crl", name, "--out", raw).ok()
+        form = "PEM" if raw.read_bytes().startswith(b"-----") else "DER"
+        openssl("crl", "-inform", form, "-in", raw, "-out", pem).ok()
+        return pem
