@@ -93,6 +93,14 @@ pub(super) fn read_scep(table: &Reader<'_>) -> ScepSettings {
         let found = Diagnostic::warning("legacy-algorithm", format!("`{name}` is weak (RFC 8894 section 2.9)")).at(origin);
         table.report(found.label("let through, and logged at each use"));
     }
+    let only_ciphers = ciphers.as_ref().is_some_and(|list| !list.is_empty() && list.iter().all(|c| c.value.is_legacy()));
+    let only_digests = digests.as_ref().is_some_and(|list| !list.is_empty() && list.iter().all(|d| d.value.is_legacy()));
+    for (only, key) in [(only_ciphers, "accept-ciphers"), (only_digests, "accept-digests")] {
+        if let (true, Some(origin)) = (only, table.origin_of(key)) {
+            let found = Diagnostic::warning("legacy-only", "devices that can do better are turned away here").at(&origin);
+            table.report(found.help("list a current algorithm as well"));
+        }
+    }
     for key in ["accept-ciphers", "accept-digests"] {
         if let Some(origin) = table.empty_array(key) {
             table.bad(&origin, format!("`{key}` is empty: no request could be read"));
@@ -167,8 +175,7 @@ fn shared(table: &Reader<'_>, context: &mut Context<'_>) -> Option<SharedChallen
         Ok(shared) => Some(shared),
         Err(why) => {
             let found = Diagnostic::error("bad-value", format!("this is no Argon2id hash: {why}")).at(&phc.origin);
-            let help =
-                "make one with: printf %s PASSWORD | argon2 \"$(head -c 12 /dev/urandom | base64)\" -id -t 2 -k 19456 -p 1 -e";
+            let help = "make one with: printf %s 'the challenge' | ravelin hash-challenge";
             // It may be the password itself.
             table.report(found.help(help).secret());
             None

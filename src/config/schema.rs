@@ -275,7 +275,7 @@ pub static CHALLENGE: TableSchema = table(
             "hash-file",
             "path",
             "none",
-            "For `shared`: file with the Argon2id hash of the password (PHC string). Choose at least 16 random characters: whoever sees one device sees the password.",
+            "For `shared`: file with the Argon2id hash of the password, made with `ravelin hash-challenge`. Choose at least 16 random characters: whoever sees one device sees the password.",
         ),
         key("hash", "string", "none", "For `shared`: the hash itself. A file is better."),
     ],
