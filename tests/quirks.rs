@@ -274,6 +274,21 @@ async fn k04_no_next_ca_no_capability() {
 }
 
 #[tokio::test]
+async fn k04_the_next_ca_signed_by_the_current_one() {
+    let ca = &world().ca.certificate;
+    let next = Arc::clone(&world().foreign_ca.certificate);
+    let server = Server::with_upstream(Arc::new(harness::NextCa { next: Arc::clone(&next) }));
+    let (_, _, body) = server.get("/scep/routers?operation=GetCACaps").await;
+    assert!(String::from_utf8_lossy(&body).lines().any(|line| line == "GetNextCACert"));
+    let (status, media_type, body) = server.get("/scep/routers?operation=GetNextCACert").await;
+    assert_eq!((status, media_type.as_str()), (StatusCode::OK, "application/x-x509-next-ca-cert"));
+    let message = PkiMessage::read(&body).unwrap();
+    assert_eq!(message.verify(ca, &[Digest::Sha256]), Ok(()));
+    assert!(message.verify(&next, &[Digest::Sha256]).is_err());
+    assert_eq!(CertsOnly::read(message.content().unwrap()).unwrap().certificates, [next.der()]);
+}
+
+#[tokio::test]
 async fn k05_triple_des_where_the_endpoint_names_it() {
     let odd = Odd { cipher: ContentCipher::DesEde3Cbc, ..Odd::request(&world().device) };
     let refused = Server::default_issuing().exchange(&odd.der()).await.failure();
@@ -555,6 +570,14 @@ async fn e16_the_challenge_comes_through() {
     assert!(server.last_request().challenge.is_none());
 }
 
+#[tokio::test]
+async fn e17_a_critical_authority_key_identifier_expired() {
+    let device = &world().device;
+    let odd = harness::odd_self_signed(device);
+    let reply = Server::default_issuing().exchange(&Odd::request(&odd).der()).await;
+    assert_eq!(reply.opened(&odd).0.len(), 1);
+}
+
 // --- keys that cannot decrypt ---
 
 #[tokio::test]
@@ -695,6 +718,59 @@ async fn h04_the_signer_goes_along_unless_told_otherwise() {
     let bare = Server::new(Will::Issue, scep(|s| s.reply_includes_signer = false)).exchange(&request()).await;
     assert!(bare.message().certificates().is_empty());
     assert!(bare.message().is_signed_with(&world().ra_signer.certificate));
+}
+
+// --- bad input ---
+
+/// What comes of messages that are no messages: a bare status where nothing can be answered, a signed FAILURE where it can.
+#[tokio::test]
+async fn bad_messages_and_their_answers() {
+    let world = world();
+    let server = Server::default_issuing();
+    let good = request();
+    let mut deep = vec![0x30, 0x80].repeat(200);
+    deep.extend([0, 0].repeat(200));
+    for (what, octets) in [
+        ("empty", vec![]),
+        ("random", (0..3000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
+        ("truncated", good[..good.len() / 2].to_vec()),
+        ("trailing octets", [good.as_slice(), b"x"].concat()),
+        ("trailing octets after BER", [ber(&good).as_slice(), b"x"].concat()),
+        ("nested", deep),
+        ("text", b"<html></html>".to_vec()),
+        ("no transactionID", Odd { transaction_id: None, ..Odd::request(&world.device) }.der()),
+    ] {
+        let (status, media_type, body) = server.post(&octets).await;
+        assert_eq!((status, media_type.as_str()), (StatusCode::BAD_REQUEST, "text/plain"), "{what}");
+        assert!(body.ends_with(b".\n"), "{what}");
+    }
+    let (status, ..) = server.post(&vec![0x30; 100_000]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let odd = Odd::request(&world.device);
+    let mut bad_signature = good.clone();
+    *bad_signature.last_mut().unwrap() ^= 1;
+    let anonymous = {
+        let by = Identity { signer: Arc::clone(&world.ec_device.signer), certificate: Arc::clone(&world.device.certificate) };
+        Odd { by: &by, ..Odd::request(&world.device) }.der()
+    };
+    let sha1_csr = world.device.csr(Some("secret"), Digest::Sha1);
+    for (what, octets, info) in [
+        ("wrong signature", bad_signature, FailInfo::BadMessageCheck),
+        ("another key", anonymous, FailInfo::BadMessageCheck),
+        ("CertRep", Odd { kind: 3, ..Odd::request(&world.device) }.der(), FailInfo::BadRequest),
+        ("unknown type", Odd { kind: 18, ..Odd::request(&world.device) }.der(), FailInfo::BadRequest),
+        ("no content", odd.around(b""), FailInfo::BadRequest),
+        ("no envelope", odd.around(b"\x30\x00"), FailInfo::BadMessageCheck),
+        ("SHA-1", Odd { digest: Digest::Sha1, ..Odd::request(&world.device) }.der(), FailInfo::BadAlg),
+        ("request signed with SHA-1", Odd::plain(&world.device, MessageType::PkcsReq, sha1_csr).der(), FailInfo::BadAlg),
+    ] {
+        let reply = server.exchange(&octets).await;
+        assert_eq!(reply.failure().0, info, "{what}");
+        assert_eq!(reply.attributes.transaction_id.as_deref(), Some("4FF2"), "{what}");
+        assert_eq!(reply.attributes.recipient_nonce, Some(vec![0xa5; 16]), "{what}");
+    }
+    assert!(server.saw_nothing());
 }
 
 // --- one face ---

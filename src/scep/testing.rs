@@ -5,12 +5,10 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::attributes::{Attributes, MessageType};
-use super::envelope::{Recipient, seal};
 use super::pki_message::MessageTemplate;
-use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport};
+use crate::algorithm::{Digest, KeyAlgorithm};
 use crate::crypto::ra::RaDecrypter;
 use crate::crypto::{Signer, provider};
-use crate::x509::csr::CsrTemplate;
 use crate::x509::{Certificate, DistinguishedName, builder};
 
 /// A key with a certificate of its own.
@@ -31,18 +29,6 @@ impl Identity {
     pub(crate) fn decrypter(&self) -> RaDecrypter {
         let key = provider().keys.decrypter(&self.signer.export_pkcs8().unwrap()).unwrap();
         RaDecrypter { key, certificate: Arc::clone(&self.certificate) }
-    }
-
-    pub(crate) fn csr(&self, challenge: Option<&str>) -> Vec<u8> {
-        CsrTemplate {
-            subject: self.certificate.subject(),
-            subject_alt_names: &[],
-            extended_key_usages: &[],
-            key_usage: None,
-            challenge_password: challenge,
-        }
-        .sign(&*self.signer, Digest::Sha256)
-        .unwrap()
     }
 }
 
@@ -72,11 +58,6 @@ pub(crate) fn request_attributes(kind: MessageType) -> Attributes {
         sender_nonce: Some(vec![0xa5; 16]),
         ..Attributes::default()
     }
-}
-
-/// An envelope to the RA with the usual algorithms.
-pub(crate) fn envelope(content: &[u8]) -> Vec<u8> {
-    seal(content, Recipient::Certificate(&ra().certificate, KeyTransport::Pkcs1v15), ContentCipher::Aes128Cbc).unwrap()
 }
 
 /// Signs what a client would send.

@@ -6,25 +6,29 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
-use ravelin::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport, SignatureAlgorithm};
+use ravelin::algorithm::{
+    AlgorithmProfile, ContentCipher, Digest, Form, IssuerRef, KeyAlgorithm, KeyTransport, SignatureAlgorithm,
+};
 use ravelin::crypto::ra::RaDecrypter;
 use ravelin::crypto::{CryptoPool, RaIdentity, Signer, provider};
 use ravelin::enroll::{
     Answer, EnrollError, EnrollmentRequest, Intent, IssuedCertificate, Outcome, Peer, Query, Rejection, RejectionCode,
 };
 use ravelin::inventory::TransactionId;
-use ravelin::policy::Endpoint;
-use ravelin::policy::endpoint::ScepSettings;
+use ravelin::policy::enforce::{NameRules, OtherNames, Unlisted};
+use ravelin::policy::{Approval, DeviceGroup, Endpoint, GroupSettings, Matching, Rules, ScepSettings};
 use ravelin::scep::certs_only::CertsOnly;
 use ravelin::scep::envelope::{EnvelopePolicy, Recipient, seal};
 use ravelin::scep::service::Core;
 use ravelin::scep::{Attributes, Envelope, FailInfo, MessageTemplate, MessageType, PkiMessage, PkiStatus, ScepService};
 use ravelin::snapshot::Snapshot;
 use ravelin::telemetry::Metrics;
+use ravelin::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Submission, UpstreamCa, UpstreamError};
 use ravelin::x509::builder::{self, CertificateTemplate};
 use ravelin::x509::csr::CsrTemplate;
 use ravelin::x509::{Certificate, DistinguishedName, KeyUsage, extension};
@@ -102,6 +106,25 @@ fn certificate(name: &str, spki: &[u8], by: &Identity, usage: KeyUsage, ca: bool
 
 pub fn issue(name: &str, spki: &[u8], by: &Identity, usage: KeyUsage) -> Certificate {
     Certificate::from_der(&certificate(name, spki, by, usage, false)).expect("ours")
+}
+
+/// What the SCEP client of Windows makes for itself; expired, too.
+pub fn odd_self_signed(device: &Identity) -> Identity {
+    let now = Timestamp::now();
+    let mut identifier = builder::authority_key_identifier(&[7; 20]).expect("an identifier");
+    identifier.critical = true;
+    let template = CertificateTemplate {
+        serial: builder::random_serial(),
+        issuer: subject("CN=odd"),
+        subject: subject("CN=odd"),
+        not_before: now - Duration::from_secs(7200),
+        not_after: now - Duration::from_secs(3600),
+        spki: device.signer.spki().to_vec(),
+        extensions: vec![identifier],
+    };
+    let der = template.sign(&*device.signer, SignatureAlgorithm::RsaSha256).expect("a certificate");
+    let certificate = Arc::new(Certificate::from_der(&der).expect("read with tolerance"));
+    Identity { signer: Arc::clone(&device.signer), certificate }
 }
 
 fn ca(name: &str) -> Identity {
@@ -208,7 +231,6 @@ pub fn issued(spki: &[u8]) -> Outcome {
 /// A service with one endpoint, `/scep/routers`, which is the default one.
 pub struct Server {
     pub core: TestCore,
-    pub endpoint: Arc<Endpoint>,
 }
 
 impl Server {
@@ -221,6 +243,28 @@ impl Server {
             chain: vec![Arc::clone(&world.ca.certificate)],
         };
         Self::with_ra(will, scep, ra)
+    }
+
+    /// With a group whose issuer is `upstream`.
+    pub fn with_upstream(upstream: Arc<dyn UpstreamCa>) -> Self {
+        let mut server = Self::default_issuing();
+        let snapshot = Arc::get_mut(&mut server.core.snapshot).expect("not shared yet");
+        let issuer = IssuerRef { upstream: upstream.name().to_owned(), ca: "main".into() };
+        let profile = AlgorithmProfile {
+            name: "ecdsa-p256".into(),
+            description: String::new(),
+            accepts: Vec::new(),
+            form: Form::Single,
+            signature: SignatureAlgorithm::EcdsaSha256,
+            issuer,
+            validity: Duration::from_secs(86_400),
+            max_reply: None,
+        };
+        let endpoint = Arc::get_mut(&mut snapshot.endpoints[0]).expect("not shared yet");
+        endpoint.groups.push(Arc::new(group(&profile.name)));
+        snapshot.upstreams.insert(upstream.name().to_owned(), upstream);
+        snapshot.profiles.insert(profile.name.clone(), Arc::new(profile));
+        server
     }
 
     pub fn with_ra(will: Will, scep: ScepSettings, ra: RaIdentity) -> Self {
@@ -239,7 +283,7 @@ impl Server {
             generation: 1,
             digest: [0; 32],
             loaded_at: Timestamp::now(),
-            endpoints: vec![Arc::clone(&endpoint)],
+            endpoints: vec![endpoint],
             groups: BTreeMap::new(),
             profiles: BTreeMap::new(),
             upstreams: BTreeMap::new(),
@@ -248,7 +292,7 @@ impl Server {
             renewal_issuers: vec![Arc::clone(&world().ca.certificate)],
         });
         let core = TestCore { snapshot, pool: CryptoPool::start(1, 16), will, requests: Arc::default(), queries: Arc::default() };
-        Self { core, endpoint }
+        Self { core }
     }
 
     pub fn default_issuing() -> Self {
@@ -300,6 +344,83 @@ pub async fn taken_apart(response: Response<Full<Bytes>>) -> (StatusCode, String
     let media_type = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let body = response.into_body().collect().await.expect("infallible").to_bytes();
     (status, media_type, body)
+}
+
+fn group(profile: &str) -> DeviceGroup {
+    let names = NameRules {
+        dns: Vec::new(),
+        ip: Vec::new(),
+        uri: Vec::new(),
+        email: Vec::new(),
+        other: OtherNames::Refuse,
+        unlisted: Unlisted::Refuse,
+        add: Vec::new(),
+    };
+    DeviceGroup::new(GroupSettings {
+        name: "routers".into(),
+        description: String::new(),
+        priority: 0,
+        profile: profile.to_owned(),
+        device: Vec::new(),
+        challenges: Vec::new(),
+        renewal: None,
+        approval: Approval::Automatic,
+        per_device: None,
+        allow_shared_keys: false,
+        replay: Duration::ZERO,
+        rules: Rules {
+            keys: Vec::new(),
+            subject: Vec::new(),
+            set_subject: None,
+            names,
+            usages: Vec::new(),
+            default_usages: Vec::new(),
+            unlisted_usages: Unlisted::Refuse,
+            key_usage: KeyUsage::default(),
+            unlisted_key_usage: Unlisted::Refuse,
+        },
+        matching: Matching::default(),
+    })
+}
+
+/// An issuer whose next certificate is ready.
+pub struct NextCa {
+    pub next: Arc<Certificate>,
+}
+
+#[async_trait]
+impl UpstreamCa for NextCa {
+    fn name(&self) -> &str {
+        "local"
+    }
+
+    fn capabilities(&self, _: &str) -> Option<Capabilities> {
+        None
+    }
+
+    async fn submit(&self, _: &IssuanceOrder, _: &IdempotencyKey) -> Submission {
+        Submission::Unknown { reason: "not asked".into() }
+    }
+
+    async fn poll(&self, _: &IssuanceOrder, _: &str) -> Submission {
+        Submission::Unknown { reason: "not asked".into() }
+    }
+
+    fn chain(&self, _: &str) -> Option<Arc<[Arc<Certificate>]>> {
+        Some(Arc::new([Arc::clone(&world().ca.certificate)]))
+    }
+
+    fn next_certificate(&self, ca: &str) -> Option<Arc<Certificate>> {
+        (ca == "main").then(|| Arc::clone(&self.next))
+    }
+
+    async fn health(&self) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+
+    fn ca_signer(&self, ca: &str) -> Option<Arc<dyn Signer>> {
+        (ca == "main").then(|| Arc::clone(&world().ca.signer))
+    }
 }
 
 /// A CertRep whose signature was checked.
