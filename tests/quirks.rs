@@ -728,7 +728,7 @@ async fn bad_messages_and_their_answers() {
     let world = world();
     let server = Server::default_issuing();
     let good = request();
-    let mut deep = vec![0x30, 0x80].repeat(200);
+    let mut deep = [0x30, 0x80].repeat(200);
     deep.extend([0, 0].repeat(200));
     for (what, octets) in [
         ("empty", vec![]),

@@ -137,7 +137,7 @@ fn unwrap_key(
     key_len: usize,
 ) -> Option<Zeroizing<Vec<u8>>> {
     let block = cipher.iv_len();
-    if wrapped.len() % block != 0 || wrapped.len() < 2 * block || wrapped.len() < 4 + key_len {
+    if !wrapped.len().is_multiple_of(block) || wrapped.len() < 2 * block || wrapped.len() < 4 + key_len {
         return None;
     }
     let ciphers = provider().ciphers;
