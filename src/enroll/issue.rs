@@ -57,7 +57,10 @@ async fn issue(core: Arc<Core>, ordered: Ordered) -> Result<Settled, EnrollError
     fault::point("before-open");
     match core.inventory.open(new).await? {
         Opened::Created => {}
-        Opened::Existing(known) => return Ok(Settled::recorded(pending(known.id))),
+        Opened::Existing(known) => {
+            let snapshot = &ordered.permitted.authenticated.grouped.recorded.request.snapshot;
+            return super::record::await_conclusion(&core, snapshot, known).await.map(Settled::recorded);
+        }
         Opened::ChallengeSpent => {
             let rejection = Rejection::new(RejectionCode::ChallengeSpent, "the challenge was used meanwhile");
             return Ok(Settled::unrecorded(Outcome::Refused(rejection)));

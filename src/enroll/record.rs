@@ -78,7 +78,12 @@ where
                 }
                 Recall::Outcome(outcome) => Settled::recorded(outcome),
                 Recall::New => {
-                    inner.call(Recorded { request: request.clone(), key: key.clone(), group: Arc::clone(&group) }).await?
+                    let recorded = Recorded { request: request.clone(), key: key.clone(), group: Arc::clone(&group) };
+                    let settled = inner.call(recorded).await?;
+                    match overtaken(&core, &request, &key, &settled).await? {
+                        Some(outcome) => Settled::recorded(outcome),
+                        None => settled,
+                    }
                 }
             };
             complete(&core, &request, key, &group, settled).await
@@ -133,6 +138,30 @@ async fn recall(core: &Core, request: &EnrollmentRequest, key: &TransactionKey) 
     })
 }
 
+/// A copy of a request that was a moment slower finds the challenge spent by its twin: it gets what the twin gets.
+async fn overtaken(
+    core: &Core,
+    request: &EnrollmentRequest,
+    key: &TransactionKey,
+    settled: &Settled,
+) -> Result<Option<Outcome>, EnrollError> {
+    let spent = matches!(&settled.outcome, Outcome::Refused(rejection) if rejection.code == RejectionCode::ChallengeSpent);
+    if !spent {
+        return Ok(None);
+    }
+    Ok(match core.inventory.recall(&request.message, key).await? {
+        Some(Known::Reply { transaction, .. } | Known::Transaction(transaction))
+            if transaction.challenge == request.challenge.as_ref().map(|text| challenge::digest(text)) =>
+        {
+            match transaction.state {
+                TransactionState::Refused | TransactionState::Failed => None,
+                _ => Some(await_conclusion(core, &request.snapshot, transaction).await?),
+            }
+        }
+        _ => None,
+    })
+}
+
 /// Whether a new message is the same wish again: the same credential, soon enough. A device that enrolls anew with the same key brings
 /// another challenge.
 fn is_retry(request: &EnrollmentRequest, transaction: &Transaction, now: Timestamp) -> bool {
@@ -144,7 +173,7 @@ fn is_retry(request: &EnrollmentRequest, transaction: &Transaction, now: Timesta
 }
 
 /// Waits for another task that works on the same transaction, as long as the client is likely to have patience.
-async fn await_conclusion(core: &Core, snapshot: &Snapshot, transaction: Transaction) -> Result<Outcome, EnrollError> {
+pub(super) async fn await_conclusion(core: &Core, snapshot: &Snapshot, transaction: Transaction) -> Result<Outcome, EnrollError> {
     let deadline = tokio::time::Instant::now() + snapshot.patience;
     loop {
         let concluded = core.concluded.notified();

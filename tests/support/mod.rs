@@ -4,19 +4,20 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use ravelin::algorithm::{Digest, KeyAlgorithm};
 use ravelin::clock::Clock;
-use ravelin::config::{self, Overrides};
+use ravelin::config::{self, Overrides, Parts as SnapshotParts};
 use ravelin::crypto::{self, CryptoError, CryptoPool, Signer};
 use ravelin::enroll::operate::NewChallenges;
 use ravelin::enroll::{Answer, EnrollmentRequest, Enroller, Intent, Outcome, Parts, Peer, Reply};
 use ravelin::inventory::Inventory;
 use ravelin::inventory::sqlite::SqliteInventory;
 use ravelin::ra::{RaKeys, RaStore, RaSubjects};
-use ravelin::snapshot::{self, Snapshot};
+use ravelin::snapshot::Snapshot;
 use ravelin::telemetry::Metrics;
 use ravelin::upstream::UpstreamCa;
 use ravelin::upstream::local::{LocalCa, NewCa};
@@ -75,7 +76,6 @@ pub struct World {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub inventory: Arc<dyn Inventory>,
     pub clock: Arc<TestClock>,
-    pub node: String,
 }
 
 /// A policy for most tests.
@@ -96,27 +96,37 @@ san = { dns = ["{name}.example.net"] }
 usages = { allow = ["clientAuth"], default = ["clientAuth"] }
 "#;
 
+const PASSPHRASE: &str = "for tests only";
+
 /// The data folder that all worlds of one test binary start from: RSA keys take a while to make.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
     TEMPLATE
         .get_or_init(|| {
             let dir = tempfile::tempdir().expect("a folder");
-            config::template::write(dir.path(), &config::template::Options { policies: Vec::new(), ..Default::default() })
-                .expect("the template is written");
+            let options = config::template::Options { policies: Vec::new(), ..Default::default() };
+            config::template::write(dir.path(), &options).expect("the template is written");
             std::fs::create_dir_all(dir.path().join("secrets")).expect("made");
-            std::fs::write(dir.path().join("secrets/key-passphrase"), "for tests only").expect("written");
+            std::fs::write(dir.path().join("secrets/key-passphrase"), PASSPHRASE).expect("written");
             let ca = dir.path().join("ca");
             let new = |name: &str, key| NewCa {
                 subject: DistinguishedName::parse(&format!("O=Example,CN={name}"), true).expect("a name"),
                 key,
-                validity: std::time::Duration::from_secs(10 * 365 * 86400),
+                validity: Duration::from_secs(10 * 365 * 86400),
+                not_before: Timestamp::now(),
                 crl_urls: vec!["http://ca.example.net/crl".into()],
                 path_len: Some(0),
                 parent: None,
             };
-            LocalCa::create_ca(&ca, "for tests only", "ecdsa-p256", &new("Test CA", KeyAlgorithm::EcdsaP256)).expect("a CA");
-            LocalCa::create_ca(&ca, "for tests only", "rsa", &new("Test RSA CA", KeyAlgorithm::Rsa(2048))).expect("a CA");
+            LocalCa::create_ca(&ca, PASSPHRASE, "ecdsa-p256", &new("Test CA", KeyAlgorithm::EcdsaP256)).expect("a CA");
+            LocalCa::create_ca(&ca, PASSPHRASE, "rsa", &new("Test RSA CA", KeyAlgorithm::Rsa(2048))).expect("a CA");
+            let pool = CryptoPool::start(1, 16);
+            let local = LocalCa::load("local", &ca, PASSPHRASE, pool).expect("loads");
+            let store = RaStore::new(dir.path().join("ra"), PASSPHRASE);
+            store.create_keys(RaKeys::Pair { bits: 2048 }).expect("RA keys");
+            let now = Timestamp::now();
+            let year = Duration::from_secs(365 * 86400);
+            store.self_made(&local, "rsa", &RaSubjects::named("Test RA").expect("a name"), now, year, now).expect("RA certificates");
             dir
         })
         .path()
@@ -130,6 +140,168 @@ fn copy(from: &Path, to: &Path) {
         match entry.file_type().expect("a type").is_dir() {
             true => copy(&entry.path(), &target),
             false => drop(std::fs::copy(entry.path(), target).expect("copied")),
+        }
+    }
+}
+
+impl World {
+    /// A world with these policies: name and text.
+    pub fn new(policies: &[(&str, &str)]) -> Self {
+        Self::with_endpoints(policies, "")
+    }
+
+    /// A world with these policies, and more text at the end of `ravelin.toml`.
+    pub fn with_endpoints(policies: &[(&str, &str)], endpoints: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        copy(template(), folder.path());
+        for (name, text) in policies {
+            std::fs::write(folder.path().join(format!("policies/{name}.toml")), text).expect("written");
+        }
+        let main = folder.path().join("ravelin.toml");
+        let text = std::fs::read_to_string(&main).expect("read") + endpoints;
+        std::fs::write(&main, text).expect("written");
+        let clock = Arc::new(TestClock(Mutex::new(Timestamp::now())));
+        Self::open(folder, clock, 1)
+    }
+
+    fn open(folder: TempDir, clock: Arc<TestClock>, generation: u64) -> Self {
+        let snapshot = Arc::new(ArcSwap::from(load(&folder, &clock, generation)));
+        let inventory: Arc<dyn Inventory> =
+            Arc::new(SqliteInventory::open(folder.path().join("inventory.sqlite"), Default::default()).expect("opens"));
+        let enroller = Enroller::new(Parts {
+            snapshot: Arc::clone(&snapshot),
+            inventory: Arc::clone(&inventory),
+            pool: CryptoPool::start(2, 256),
+            metrics: Arc::new(Metrics::default()),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            seal_key: [5; 32],
+            node: "test".into(),
+        });
+        Self { folder, enroller, snapshot, inventory, clock }
+    }
+
+    /// The same data folder, opened by another process, so to speak.
+    pub fn restart(self) -> Self {
+        let World { folder, enroller, snapshot, inventory, clock } = self;
+        let generation = snapshot.load().generation;
+        drop((enroller, snapshot, inventory));
+        Self::open(folder, clock, generation + 1)
+    }
+
+    /// Loads the configuration again, as a reload does.
+    pub fn reload(&self) {
+        let generation = self.snapshot.load().generation + 1;
+        self.snapshot.store(load(&self.folder, &self.clock, generation));
+    }
+
+    /// Changes a policy and loads it.
+    pub fn change_policy(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(format!("policies/{name}.toml")), text).expect("written");
+        self.reload();
+    }
+
+    /// One round of the worker.
+    pub async fn work(&self) -> usize {
+        Worker::new(self.enroller.clone(), Duration::from_secs(86400)).round().await.expect("a round")
+    }
+
+    /// A fresh one-time challenge.
+    pub async fn challenge(&self, group: &str) -> String {
+        let new = NewChallenges { group: group.into(), ..Default::default() };
+        self.enroller.mint_challenges(new, "tester").await.expect("a challenge").remove(0).0
+    }
+
+    /// The request of a device, at the endpoint with this name.
+    pub fn request(&self, endpoint: &str, device: &Device, challenge: Option<&str>) -> EnrollmentRequest {
+        let snapshot = self.snapshot.load_full();
+        let endpoint =
+            Arc::clone(snapshot.endpoints.iter().find(|e| e.name == endpoint).unwrap_or_else(|| panic!("endpoint {endpoint}")));
+        let csr = Arc::new(device.csr(challenge));
+        let intent = match &device.certificate {
+            Some(certificate) => Intent::Renewal(Arc::clone(certificate)),
+            None => Intent::Initial,
+        };
+        let wire_id = hex::encode(crypto::provider().digester.sha256(device.key.spki()));
+        EnrollmentRequest {
+            message: crypto::provider().random(),
+            snapshot,
+            endpoint,
+            protocol: "scep",
+            peer: Peer { address: "192.0.2.7:4711".parse().expect("an address"), tls: false },
+            received_at: self.clock.now(),
+            wire_id,
+            intent,
+            signer: Arc::new(device.signer_certificate()),
+            csr,
+            challenge: challenge.map(|text| Arc::new(Zeroizing::new(text.to_owned()))),
+            reply: Arc::new(PlainReply { deliverable: true, needs_challenge: false }),
+        }
+    }
+
+    /// What the core answers, in the words of [`PlainReply`].
+    pub async fn enroll(&self, request: EnrollmentRequest) -> String {
+        text(&self.enroller.enroll(request).await.expect("an answer"))
+    }
+
+    /// The certificate whose serial an answer names.
+    pub async fn certificate(&self, answer: &str) -> Arc<Certificate> {
+        let serial = answer.split(' ').nth(1).unwrap_or_else(|| panic!("no certificate in {answer:?}"));
+        let record = self.enroller.find_certificate(serial).await.expect("in the inventory");
+        Arc::new(Certificate::from_der(&record.der).expect("a certificate"))
+    }
+}
+
+fn load(folder: &TempDir, clock: &Arc<TestClock>, generation: u64) -> Arc<Snapshot> {
+    let config = config::load(folder.path(), &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"));
+    let pool = CryptoPool::start(2, 256);
+    let local = LocalCa::load("local", &folder.path().join("ca"), PASSPHRASE, pool).expect("loads");
+    let upstreams: Vec<Arc<dyn UpstreamCa>> = vec![Arc::new(local.with_clock(Arc::clone(clock) as Arc<dyn Clock>))];
+    let ra = Arc::new(RaStore::new(folder.path().join("ra"), PASSPHRASE).load().expect("an RA"));
+    let parts = SnapshotParts { upstreams, ra, generation, now: clock.now() };
+    Arc::new(Snapshot::build(&config, parts).unwrap_or_else(|findings| panic!("{findings}")))
+}
+
+/// The reply of an answer as text.
+pub fn text(answer: &Answer) -> String {
+    String::from_utf8(answer.reply.to_vec()).expect("text")
+}
+
+/// A device: a key, a name, and a certificate once it has one.
+pub struct Device {
+    pub name: String,
+    pub key: Arc<dyn Signer>,
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+impl Device {
+    pub fn new(name: &str) -> Self {
+        let key = crypto::provider().keys.generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        Self { name: name.into(), key, certificate: None }
+    }
+
+    pub fn subject(&self) -> DistinguishedName {
+        DistinguishedName::parse(&format!("CN={},O=Example", self.name), true).expect("a name")
+    }
+
+    pub fn csr(&self, challenge: Option<&str>) -> VerifiedCsr {
+        let names = [SubjectAltName::Dns(format!("{}.example.net", self.name))];
+        let template = CsrTemplate {
+            subject: &self.subject(),
+            subject_alt_names: &names,
+            extended_key_usages: &[],
+            key_usage: None,
+            challenge_password: challenge,
+        };
+        VerifiedCsr::from_der(&template.sign(self.key.as_ref(), Digest::Sha256).expect("signed")).expect("a CSR")
+    }
+
+    fn signer_certificate(&self) -> Certificate {
+        match &self.certificate {
+            Some(certificate) => Certificate::clone(certificate),
+            None => {
+                let der = builder::self_signed(&self.subject(), self.key.as_ref(), Digest::Sha256, Timestamp::now()).expect("made");
+                Certificate::from_der(&der).expect("a certificate")
+            }
         }
     }
 }
