@@ -57,7 +57,8 @@ async fn p05_a_device_that_starts_over_with_a_new_challenge_gets_a_new_certifica
 
 #[tokio::test]
 async fn p15_without_any_way_in_nobody_enrolls() {
-    let closed = ROUTERS.lines().filter(|l| !l.starts_with("challenge") && !l.starts_with("renewal")).collect::<Vec<_>>().join("\n");
+    let closed =
+        ROUTERS.lines().filter(|l| !l.starts_with("challenge") && !l.starts_with("renewal")).collect::<Vec<_>>().join("\n");
     let world = World::new(&[("routers", &closed)]);
     let device = Device::new("r1");
     assert_eq!(world.enroll(world.request("routers", &device, Some("anything"))).await, "refused no-credential");
@@ -68,7 +69,8 @@ async fn p15_without_any_way_in_nobody_enrolls() {
 async fn wrong_spent_expired_revoked_and_foreign_challenges_are_refused_and_told_apart_in_the_log() {
     let bound = ROUTERS.replace("ttl = \"1h\"", "ttl = \"1h\", bind = [\"subject.commonName\"]");
     let world = World::new(&[("routers", ROUTERS), ("bound", &bound)]);
-    let refuse = async |challenge: &str, group: &str| world.enroll(world.request(group, &Device::new("r2"), Some(challenge))).await;
+    let refuse =
+        async |challenge: &str, group: &str| world.enroll(world.request(group, &Device::new("r2"), Some(challenge))).await;
 
     assert_eq!(refuse("no such thing", "routers").await, "refused challenge-wrong");
 
@@ -105,7 +107,9 @@ async fn a_challenge_is_redeemed_once_however_many_try() {
     let tasks: Vec<_> = (0..24)
         .map(|number| {
             let (world, challenge) = (Arc::clone(&world), challenge.clone());
-            tokio::spawn(async move { world.enroll(world.request("routers", &Device::new(&format!("r{number}")), Some(&challenge))).await })
+            tokio::spawn(async move {
+                world.enroll(world.request("routers", &Device::new(&format!("r{number}")), Some(&challenge))).await
+            })
         })
         .collect();
     let mut issued = 0;

@@ -17,8 +17,18 @@ const MOST: usize = 1000;
 
 pub(super) async fn search(control: &Control, call: &Call) -> Handled {
     let known = [
-        "text", "group", "profile", "device", "status", "expires_before", "expires_after", "issued_after", "signature_algorithm",
-        "key_algorithm", "limit", "offset",
+        "text",
+        "group",
+        "profile",
+        "device",
+        "status",
+        "expires_before",
+        "expires_after",
+        "issued_after",
+        "signature_algorithm",
+        "key_algorithm",
+        "limit",
+        "offset",
     ];
     if let Some(name) = call.query.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(Problem::bad_request(format!("unknown parameter {name:?}; known are {}", known.join(", "))));

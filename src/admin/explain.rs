@@ -38,7 +38,8 @@ pub(super) async fn explain(control: &Control, call: &Call) -> Handled {
         Err(not_a_csr) => {
             let opened = control.messages.open(call.body.to_vec(), snapshot, endpoint, peer).await;
             let request = opened.map_err(|why| {
-                let detail = format!("not a certification request ({not_a_csr}), and not a SCEP message for this endpoint ({why})");
+                let detail =
+                    format!("not a certification request ({not_a_csr}), and not a SCEP message for this endpoint ({why})");
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable", detail)
             })?;
             (request, false)

@@ -55,7 +55,8 @@ impl Health {
             .chain(ra.decrypters.iter().take(1).map(|decrypter| ("encryption", &decrypter.certificate)))
         {
             if certificate.not_after() <= now {
-                reasons.push(format!("the RA's {what} certificate expired at {}; see: ravelin ra renew", certificate.not_after()));
+                reasons
+                    .push(format!("the RA's {what} certificate expired at {}; see: ravelin ra renew", certificate.not_after()));
             }
         }
         if ra.decrypters.is_empty() {
@@ -71,7 +72,8 @@ impl Health {
                 continue;
             };
             if ill.contains(&profile.issuer.upstream) {
-                reasons.push(format!("group {:?} has no healthy issuer: upstream {:?} is ill", group.name, profile.issuer.upstream));
+                reasons
+                    .push(format!("group {:?} has no healthy issuer: upstream {:?} is ill", group.name, profile.issuer.upstream));
             } else if snapshot.upstream_of(profile).is_none_or(|upstream| upstream.chain(&profile.issuer.ca).is_none()) {
                 let issuer = format!("{}/{}", profile.issuer.upstream, profile.issuer.ca);
                 reasons.push(format!("group {:?} has no issuer: {issuer} is not there", group.name));

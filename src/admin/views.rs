@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn spans_are_read_and_written() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("24h", 86_400), ("30d", 30 * 86_400), ("1y", 365 * 86_400), ("7", 7)] {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("24h", 86_400), ("30d", 30 * 86_400), ("1y", 365 * 86_400), ("7", 7)]
+        {
             assert_eq!(parse_span(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse_span("1 fortnight"), None);

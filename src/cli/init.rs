@@ -20,7 +20,8 @@ impl InitArgs {
     pub fn run(self, _global: &Global) -> Outcome {
         let file = self.dir.join("ravelin.toml");
         let fresh = !file.exists();
-        template::write(&self.dir, &template::Options::default()).map_err(|error| Failed::new(format!("{}: {error}", self.dir.display())))?;
+        template::write(&self.dir, &template::Options::default())
+            .map_err(|error| Failed::new(format!("{}: {error}", self.dir.display())))?;
         let config = connect::load(&file)?;
         let made = setup::make(&config)?;
         output::print(&format!("{} {}\n", if fresh { "Wrote" } else { "Kept" }, file.display()));
@@ -30,10 +31,7 @@ impl InitArgs {
         if made.ra {
             output::print("Made the RA's keys and certificates\n");
         }
-        output::print(&format!(
-            "Next:\n  ravelin -c {0} check-config\n  ravelin -c {0} serve\n",
-            file.display()
-        ));
+        output::print(&format!("Next:\n  ravelin -c {0} check-config\n  ravelin -c {0} serve\n", file.display()));
         Ok(Exit::Ok)
     }
 }

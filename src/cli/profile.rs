@@ -37,7 +37,9 @@ impl ProfileCommand {
                 }
                 let mut table = output::Table::new(&["NAME", "ACCEPTS", "FORM", "SIGNATURE", "ISSUER", "VALIDITY"]);
                 for one in listed["profiles"].as_array().into_iter().flatten() {
-                    table.row(["name", "accepts", "form", "signature", "issuer", "validity"].map(|field| output::text(one, field)));
+                    table.row(
+                        ["name", "accepts", "form", "signature", "issuer", "validity"].map(|field| output::text(one, field)),
+                    );
                 }
                 table.print("There are no profiles; a profile is a file in the algorithms folder.");
             }

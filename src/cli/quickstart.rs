@@ -97,13 +97,7 @@ fn demo_group(config: &Config) -> Result<Arc<DeviceGroup>, Failed> {
 }
 
 /// Enrolls one device over HTTP, and tells what happened and what to do next.
-async fn demonstrate(
-    control: &Control,
-    bound: &Bound,
-    group: &DeviceGroup,
-    dir: &Path,
-    file: &Path,
-) -> Result<(), Failed> {
+async fn demonstrate(control: &Control, bound: &Bound, group: &DeviceGroup, dir: &Path, file: &Path) -> Result<(), Failed> {
     let address = bound.devices.first().ok_or_else(|| Failed::config("there is no plain HTTP listener for the demo device"))?;
     let base = format!("http://{}", reachable(*address));
     let url = format!("{base}/scep/{}", group.name);

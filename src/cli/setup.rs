@@ -61,8 +61,11 @@ pub fn make(config: &Config) -> Result<Made, Failed> {
     })?;
 
     if needs_ra {
-        let (upstream, dir, ca) = ra_issuer(config)
-            .ok_or_else(|| Failed::config("no profile names a CA of an embedded upstream, so nobody can certify the RA's keys: see ravelin ra request"))?;
+        let (upstream, dir, ca) = ra_issuer(config).ok_or_else(|| {
+            Failed::config(
+                "no profile names a CA of an embedded upstream, so nobody can certify the RA's keys: see ravelin ra request",
+            )
+        })?;
         let local = LocalCa::load(upstream, dir, &passphrase, CryptoPool::start(1, 8))?;
         let now = Timestamp::now();
         let subjects = RaSubjects::named("Ravelin")?;

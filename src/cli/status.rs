@@ -30,9 +30,12 @@ impl StatusArgs {
         pairs.push(("groups", output::text(&status, "groups")));
         pairs.push(("inventory", output::text(&status, "inventory")));
         pairs.push(("ready", output::text(&status, "ready")));
-        pairs.push(("reasons", status["reasons"].as_array().map_or(String::new(), |reasons| {
-            reasons.iter().filter_map(|reason| reason.as_str()).collect::<Vec<_>>().join("\n")
-        })));
+        pairs.push((
+            "reasons",
+            status["reasons"].as_array().map_or(String::new(), |reasons| {
+                reasons.iter().filter_map(|reason| reason.as_str()).collect::<Vec<_>>().join("\n")
+            }),
+        ));
         output::print(&output::fields(&pairs));
         Ok(Exit::Ok)
     }

@@ -67,7 +67,6 @@ pub fn names_of(order: &IssuanceOrder) -> Vec<String> {
 /// Only the encoding of names that were read is compared; this keeps the two functions of the x509 room in step.
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::x509::SubjectAltName;
     use crate::x509::extension::subject_alt_names;
 

@@ -6,7 +6,7 @@ use super::core::Core;
 use super::record::stored_outcome;
 use super::{EnrollError, Outcome, Rejection, RejectionCode};
 use crate::crypto;
-use crate::inventory::CertificateStatus;
+use crate::inventory::{CertificateRecord, CertificateStatus};
 use crate::policy::Endpoint;
 use crate::snapshot::Snapshot;
 use crate::upstream::{RevocationRegister, UpstreamError};
@@ -55,7 +55,7 @@ pub(super) async fn answer(core: &Core, query: &Query) -> Result<Outcome, Enroll
     match &query.question {
         Question::Poll { wire_id } => poll(core, query, wire_id).await,
         Question::Certificate { issuer, serial } => certificate(core, query, issuer, serial).await,
-        Question::Crl { issuer, .. } => crl(core, query, issuer).await,
+        Question::Crl { issuer, serial } => crl(core, query, issuer, serial).await,
     }
 }
 
@@ -95,7 +95,7 @@ async fn certificate(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -
 
 /// Gives the CRL of the CA with this name; a client that names the RA's certificate, or the RA itself, means the CA of the endpoint
 /// (clients mix them up when RA and CA differ).
-async fn crl(core: &Core, query: &Query, issuer: &[u8]) -> Result<Outcome, EnrollError> {
+async fn crl(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result<Outcome, EnrollError> {
     let profiles = query.endpoint.groups.iter().filter_map(|group| query.snapshot.profile_of(group));
     let mut candidates = Vec::new();
     for profile in query.snapshot.profiles.values().chain(profiles) {
@@ -115,10 +115,28 @@ async fn crl(core: &Core, query: &Query, issuer: &[u8]) -> Result<Outcome, Enrol
     let Some(source) = upstream.crl() else {
         return Ok(not_found(format!("upstream {:?} gives no CRL", upstream.name())));
     };
-    match source.crl(&profile.issuer.ca, &Register(core)).await {
-        Ok(crl) => Ok(Outcome::Crl(crl.into())),
-        Err(error) => Err(EnrollError::Internal(error.to_string())),
+    let failed = |error: UpstreamError| EnrollError::Internal(error.to_string());
+    // After a rollover, a certificate of the generation before needs a CRL signed by the key that signed it.
+    if let Some(record) = core.inventory.certificate_by_serial(issuer, serial).await?
+        && let Some(generation) = generation_of(core, &record, upstream.previous_certificates(&profile.issuer.ca)).await?
+        && let Some(crl) = source.crl_of(&profile.issuer.ca, &generation, &Register(core)).await.map_err(failed)?
+    {
+        return Ok(Outcome::Crl(crl.into()));
     }
+    Ok(Outcome::Crl(source.crl(&profile.issuer.ca, &Register(core)).await.map_err(failed)?.into()))
+}
+
+/// The earlier certificate of the CA whose key signed this one, if it was not the current key.
+async fn generation_of(
+    core: &Core,
+    record: &CertificateRecord,
+    previous: Vec<Arc<Certificate>>,
+) -> Result<Option<Arc<Certificate>>, EnrollError> {
+    if previous.is_empty() {
+        return Ok(None);
+    }
+    let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+    core.blocking(move || previous.into_iter().find(|ca| certificate.verify_signed_by(ca.spki()).is_ok())).await
 }
 
 fn ca_certificates(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Certificate>> + '_ {

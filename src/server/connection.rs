@@ -76,7 +76,8 @@ impl Connections {
     /// Serves a connection in a task of its own, or turns it away if the house is full.
     pub fn take(&self, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
         let shared = Arc::clone(&self.shared);
-        let watcher = shared.graceful.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref().map(GracefulShutdown::watcher);
+        let watcher =
+            shared.graceful.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref().map(GracefulShutdown::watcher);
         // Nothing begins any more once the end has begun.
         let Some(watcher) = watcher else { return };
         let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {

@@ -81,7 +81,8 @@ impl Folder {
     /// Takes the lock; fails at once if another process holds it.
     pub fn lock(&self) -> Result<Lock, OpenError> {
         let path = self.path.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(OpenError::io(&path))?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(OpenError::io(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path)),
@@ -104,8 +105,9 @@ impl Folder {
         let path = self.seal_file();
         let text = keystore::read_passphrase(&path)?;
         let mut key = [0; 32];
-        hex::decode_to_slice(text.as_str(), &mut key)
-            .map_err(|_| OpenError::Config(format!("{}: not 64 hex digits; put back the file that belongs there", path.display())))?;
+        hex::decode_to_slice(text.as_str(), &mut key).map_err(|_| {
+            OpenError::Config(format!("{}: not 64 hex digits; put back the file that belongs there", path.display()))
+        })?;
         Ok(key)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::admin::OpenMessage;
-use crate::enroll::{EnrollmentRequest, Enroller, Peer};
+use crate::enroll::{Enroller, EnrollmentRequest, Peer};
 use crate::policy::Endpoint;
 use crate::snapshot::Snapshot;
 

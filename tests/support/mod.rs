@@ -13,7 +13,7 @@ use ravelin::clock::Clock;
 use ravelin::config::{self, Overrides, Parts as SnapshotParts};
 use ravelin::crypto::{self, CryptoError, CryptoPool, Signer};
 use ravelin::enroll::operate::NewChallenges;
-use ravelin::enroll::{Answer, EnrollmentRequest, Enroller, Intent, Outcome, Parts, Peer, Reply};
+use ravelin::enroll::{Answer, Enroller, EnrollmentRequest, Intent, Outcome, Parts, Peer, Reply};
 use ravelin::inventory::Inventory;
 use ravelin::inventory::sqlite::SqliteInventory;
 use ravelin::ra::{RaKeys, RaStore, RaSubjects};
@@ -60,7 +60,9 @@ impl Reply for PlainReply {
 
     fn encode(&self, outcome: &Outcome) -> Result<Vec<u8>, CryptoError> {
         Ok(match outcome {
-            Outcome::Issued(issued) => format!("issued {} {:?}", issued.certificate.serial_hex(), issued.password.as_deref().map(|p| p.to_string())),
+            Outcome::Issued(issued) => {
+                format!("issued {} {:?}", issued.certificate.serial_hex(), issued.password.as_deref().map(|p| p.to_string()))
+            }
             Outcome::Pending { .. } => "pending".to_owned(),
             Outcome::Refused(rejection) => format!("refused {}", rejection.code),
             other => format!("{other:?}"),
@@ -126,7 +128,9 @@ fn template() -> &'static Path {
             store.create_keys(RaKeys::Pair { bits: 2048 }).expect("RA keys");
             let now = Timestamp::now();
             let year = Duration::from_secs(365 * 86400);
-            store.self_made(&local, "rsa", &RaSubjects::named("Test RA").expect("a name"), now, year, now).expect("RA certificates");
+            store
+                .self_made(&local, "rsa", &RaSubjects::named("Test RA").expect("a name"), now, year, now)
+                .expect("RA certificates");
             dir
         })
         .path()
@@ -299,7 +303,8 @@ impl Device {
         match &self.certificate {
             Some(certificate) => Certificate::clone(certificate),
             None => {
-                let der = builder::self_signed(&self.subject(), self.key.as_ref(), Digest::Sha256, Timestamp::now()).expect("made");
+                let der =
+                    builder::self_signed(&self.subject(), self.key.as_ref(), Digest::Sha256, Timestamp::now()).expect("made");
                 Certificate::from_der(&der).expect("a certificate")
             }
         }

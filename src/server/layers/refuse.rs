@@ -77,7 +77,9 @@ fn refusal(error: &BoxError, metrics: &Metrics) -> Response<Full<Bytes>> {
         (response, "source", None, false)
     } else {
         match error.downcast_ref() {
-            Some(BodyError::TooLarge) => (polite(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"), "large", None, true),
+            Some(BodyError::TooLarge) => {
+                (polite(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"), "large", None, true)
+            }
             Some(BodyError::TooSlow) => {
                 (polite(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive\n"), "slow", None, true)
             }
