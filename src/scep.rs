@@ -12,6 +12,7 @@
 pub mod attributes;
 pub mod cert_rep;
 pub mod certs_only;
+pub mod client;
 pub mod envelope;
 pub mod issuer_and;
 pub mod pki_message;
