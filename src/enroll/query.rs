@@ -84,7 +84,16 @@ async fn certificate(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -
     if !known {
         return Ok(missing());
     }
-    match core.inventory.certificate_by_serial(issuer, serial).await? {
+    let mut found = core.inventory.certificate_by_serial(issuer, serial).await?;
+    if found.is_none() && names_ra(&query.snapshot, issuer) {
+        for ca in endpoint_issuers(query) {
+            found = core.inventory.certificate_by_serial(ca.subject().der(), serial).await?;
+            if found.is_some() {
+                break;
+            }
+        }
+    }
+    match found {
         Some(record) if query.endpoint.groups.iter().any(|group| group.name == record.group) => {
             let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
             Ok(Outcome::Certificate(Arc::new(certificate)))
@@ -137,6 +146,23 @@ async fn generation_of(
     }
     let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
     core.blocking(move || previous.into_iter().find(|ca| certificate.verify_signed_by(ca.spki()).is_ok())).await
+}
+
+/// Whether this names the RA, or a CA above it: what a client that knows no more than GetCACert takes for the issuer of its
+/// certificate.
+fn names_ra(snapshot: &Snapshot, name: &[u8]) -> bool {
+    let ra = &snapshot.ra;
+    let decrypters = ra.decrypters.iter().map(|decrypter| &decrypter.certificate);
+    std::iter::once(&ra.signer_certificate)
+        .chain(decrypters)
+        .chain(&ra.chain)
+        .any(|certificate| certificate.subject().der() == name)
+}
+
+/// The certificates of the CAs that issue for the groups of the endpoint.
+fn endpoint_issuers(query: &Query) -> impl Iterator<Item = Arc<Certificate>> + '_ {
+    let profiles = query.endpoint.groups.iter().filter_map(|group| query.snapshot.profile_of(group));
+    profiles.filter_map(|profile| query.snapshot.upstream_of(profile)?.chain(&profile.issuer.ca)?.first().cloned())
 }
 
 fn ca_certificates(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Certificate>> + '_ {

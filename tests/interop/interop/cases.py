@@ -291,6 +291,23 @@ def micromdm_wrong(bench):
     bench.none("mm-wrong")
 
 
+@case("scepclient", "pending, approved, collected by sending the same message again after 30 s")
+def micromdm_pending(bench):
+    approver = threading.Thread(target=lambda: bench.site.approve("mm-wait"))
+    wire = Wire(pass_on(bench.site.port))
+    try:
+        approver.start()
+        challenge = bench.site.challenge("legacy-manual")
+        result, key, certificate = micromdm(bench, "legacy-manual", "mm-wait", challenge, wire.url("/scep/legacy-manual"), timeout=90)
+        result.ok()
+        bench.good(certificate, key, "mm-wait")
+        messages = [seen.message for seen in wire.operations()]
+        check(len(messages) >= 2 and len(set(messages)) == 1, f"it sent {len(messages)} messages")
+    finally:
+        approver.join(40)
+        wire.close()
+
+
 # --- certmonger ---
 
 
@@ -350,6 +367,13 @@ def monger_pending(bench):
 # --- PyScep ---
 
 
+@case("PyScep", "wrong challenge is refused: badRequest")
+def pyscep_wrong(bench):
+    result = bench.pyscep.drive("enroll", bench.site.url("plain"), bench.folder("pyscep/wrong"), "py-wrong", "not-the-challenge")
+    check(result.status == 4, tail(result.text))
+    bench.none("py-wrong")
+
+
 @case("PyScep", "enroll: AES-256, SHA-512, no signingTime")
 def pyscep_first(bench):
     folder = bench.folder("pyscep/first")
@@ -396,10 +420,11 @@ def java_get(bench):
     java_good(bench, "routers", "js-get", method="GET")
 
 
-@case("jscep", "renew by certificate, new key")
+@case("jscep", "renew by certificate, new key, RSA issuer")
 def java_renew(bench):
-    folder, record = java_good(bench, "routers", "js-renew")
-    java(bench, "renew", "routers", folder, "js-renew").ok()
+    # With another kind of issuer it stops by itself: it checks whether its certificate is self-signed, with the wrong kind of key.
+    folder, record = java_good(bench, "plain", "js-renew")
+    java(bench, "renew", "plain", folder, "js-renew").ok()
     renewed = bench.good(folder / "cert.pem", folder / "key.pem", "js-renew")
     check(renewed["renews"] == record["fingerprint"], f"it renews {renewed['renews']}")
 

@@ -14,7 +14,7 @@ re.search = lambda pattern, text, flags=0: search(
     r"(\d+\.\d+\.\d)" if pattern == "\\b(\\d\\.\\d\\.\\d[a-z]*)\\b" else pattern, text, flags
 )
 
-from scep.Client import Certificate, Client, PrivateKey, SigningRequest  # noqa: E402
+from scep.Client import Certificate, Client, PKIStatus, PrivateKey, SigningRequest  # noqa: E402
 
 
 def main():
@@ -37,10 +37,10 @@ def main():
         (folder / "new.key").write_bytes(key.to_pem())
     else:
         raise SystemExit(f"no such action: {action}")
-    if answer.fail_info is not None:
+    if answer.status == PKIStatus.FAILURE:
         print("failInfo", answer.fail_info)
         return 4
-    if not answer.certificates:
+    if answer.status == PKIStatus.PENDING:
         print("pending", answer.transaction_id)
         return 3
     (folder / "new.pem").write_bytes(answer.certificates[0].to_pem())

@@ -11,6 +11,28 @@ from .tools import Daemon, Failed, check, free_port, openssl, run, tail, until
 CRLS = "http://crl.example.net/"
 SUBJECT = "CN={name:[a-z0-9_-]{1,32}},O=Interop"
 
+LEGACY = f'''
+description = "Devices that know DES and SHA-1 only"
+priority    = 10
+profile     = "PROFILE"
+
+[device]
+id = ["subject.commonName"]
+
+[scep]
+accept-ciphers = ["des-cbc", "des-ede3-cbc", "aes-128-cbc"]
+accept-digests = ["sha-1", "sha-256"]
+
+[authenticate]
+challenge = {{ kind = "one-time", ttl = "1h" }}
+renewal   = {{ issuers = ["own"] }}
+
+[enforce]
+subject  = {{ allow = "{SUBJECT}" }}
+usages   = ["clientAuth"]
+approval = "APPROVAL"
+'''
+
 # The groups, each with an endpoint of its own.
 POLICIES = {
     "routers": f'''
@@ -48,41 +70,22 @@ subject  = {{ allow = "{SUBJECT}" }}
 usages   = ["clientAuth"]
 approval = "manual"
 ''',
-    "legacy": f'''
-description = "Devices that know DES and SHA-1 only"
+    "legacy": LEGACY.replace("APPROVAL", "automatic"),
+    "legacy-manual": LEGACY.replace("APPROVAL", "manual"),
+    "plain": '''
+description = "Devices that send no organisation, or can read an RSA signature only"
 priority    = 10
-profile     = "PROFILE"
-
-[device]
-id = ["subject.commonName"]
-
-[scep]
-accept-ciphers = ["des-cbc", "des-ede3-cbc", "aes-128-cbc"]
-accept-digests = ["sha-1", "sha-256"]
-
-[authenticate]
-challenge = {{ kind = "one-time", ttl = "1h" }}
-renewal   = {{ issuers = ["own"] }}
-
-[enforce]
-subject  = {{ allow = "{SUBJECT}" }}
-usages   = ["clientAuth"]
-approval = "automatic"
-''',
-    "plain": f'''
-description = "Devices that send no organisation, and read no more than the certificate of one algorithm"
-priority    = 10
-profile     = "PROFILE"
+profile     = "rsa-sha256"
 
 [device]
 id = ["subject.commonName"]
 
 [authenticate]
-challenge = {{ kind = "one-time", ttl = "1h" }}
-renewal   = {{ issuers = ["own"] }}
+challenge = { kind = "one-time", ttl = "1h" }
+renewal   = { issuers = ["own"] }
 
 [enforce]
-subject  = {{ allow = "CN={{name:[a-z0-9_-]{{1,32}}}}" }}
+subject  = { allow = ["CN={name:[a-z0-9_-]{1,32}}", "CN={name:[a-z0-9_-]{1,32}},O=Interop"] }
 usages   = ["clientAuth", "serverAuth"]
 approval = "automatic"
 ''',
