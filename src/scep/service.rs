@@ -139,6 +139,22 @@ impl<C: Core> ScepService<C> {
     }
 }
 
+/// Takes a message in as the service would, and gives the enrollment request in it: for `explain`, which answers nobody. Blocks:
+/// run it on the crypto pool.
+pub fn open_request(
+    octets: &Bytes,
+    snapshot: Arc<Snapshot>,
+    endpoint: Arc<Endpoint>,
+    peer: Peer,
+    now: Timestamp,
+) -> Result<EnrollmentRequest, String> {
+    match take_in(octets, &Context { snapshot, endpoint, peer, now }).1 {
+        Intake::Enroll(request) => Ok(request),
+        Intake::Query(..) => Err("it asks a question, and requests nothing".to_owned()),
+        Intake::Failed(error, _) => Err(format!("{}: {error}", error.code())),
+    }
+}
+
 impl<C, B> tower::Service<Request<B>> for ScepService<C>
 where
     C: Core,

@@ -87,6 +87,11 @@ impl Reloader {
         let result = self.load(cause).await;
         systemd::ready();
         let generation = self.snapshot.load().generation;
+        if let Ok(None) = &result {
+            // A file was written, and says what it said before.
+            return Ok(Loaded { generation, digest: self.snapshot.load().digest_hex() });
+        }
+        let result = result.map(|loaded| loaded.expect("the other case has returned"));
         let (event, fields) = match &result {
             Ok(loaded) => {
                 self.metrics.reload("ok", generation);
@@ -117,7 +122,8 @@ impl Reloader {
         result.map_err(|error| error.to_string())
     }
 
-    async fn load(&self, cause: Cause) -> Result<Loaded, OpenError> {
+    /// `None` if nothing is to be done: a file was written without a change.
+    async fn load(&self, cause: Cause) -> Result<Option<Loaded>, OpenError> {
         let before = self.config();
         let (path, overrides) = (before.path.clone(), self.overrides.clone());
         let config = tokio::task::spawn_blocking(move || instance::load(&path, &overrides))
@@ -127,14 +133,18 @@ impl Reloader {
             (Some(tls), Some(settings)) => Some(tls.prepare(settings).map_err(OpenError::Tls)?),
             _ => None,
         };
+        if cause == Cause::FileChange && config.digest == before.digest {
+            // The certificate for HTTPS is no part of the digest.
+            if let Some(tls) = tls {
+                tls.commit();
+            }
+            return Ok(None);
+        }
         let (config, opened) = instance::open_keys(config, self.enroller.pool().clone()).await?;
         let generation = self.snapshot.load().generation + 1;
         let snapshot = instance::build(&config, opened, generation)?;
 
         // Nothing fails from here on.
-        if cause == Cause::FileChange {
-            tracing::debug!("A watched file changed.");
-        }
         for setting in needs_restart(&before.server, &config.server) {
             tracing::warn!(setting, "This setting changed, and takes effect at the next start only.");
         }
@@ -144,7 +154,7 @@ impl Reloader {
         }
         self.config.store(Arc::new(config));
         self.snapshot.store(Arc::new(snapshot));
-        Ok(loaded)
+        Ok(Some(loaded))
     }
 }
 

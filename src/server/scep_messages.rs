@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::admin::OpenMessage;
 use crate::enroll::{Enroller, EnrollmentRequest, Peer};
 use crate::policy::Endpoint;
+use crate::scep::service::open_request;
 use crate::snapshot::Snapshot;
 
 /// Opens SCEP messages.
@@ -30,7 +32,9 @@ impl OpenMessage for ScepMessages {
         endpoint: Arc<Endpoint>,
         peer: Peer,
     ) -> Result<EnrollmentRequest, String> {
-        let _ = (&self.enroller, message, snapshot, endpoint, peer);
-        Err("SCEP messages cannot be opened here".to_owned())
+        let now = self.enroller.now();
+        let message = Bytes::from(message);
+        let opened = self.enroller.pool().run(move || open_request(&message, snapshot, endpoint, peer, now)).await;
+        opened.map_err(|error| error.to_string())?
     }
 }
