@@ -185,7 +185,7 @@ impl Changing {
         let folder = Folder::of(config);
         match folder.lock() {
             Ok(lock) => Ok(Self { lock: Some(lock), server: None }),
-            Err(OpenError::Locked(_)) => Ok(Self { lock: None, server: Some(Connection::to_server(global)?) }),
+            Err(OpenError::Locked(_)) => Ok(Self { lock: None, server: Some(Connection::to_server(global).await?) }),
             Err(error) => Err(error.into()),
         }
     }

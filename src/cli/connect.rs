@@ -27,7 +27,12 @@ pub enum Connection {
 impl Connection {
     /// To the running server if there is one, else on the data folder.
     pub async fn open(global: &Global) -> Result<Self, Failed> {
-        let config = load(&global.config_path())?;
+        let path = global.config_path();
+        let socket = likely_socket(&path);
+        if answers(&socket).await {
+            return Ok(Connection::Socket(socket));
+        }
+        let config = load(&path)?;
         let socket = config.server.control_socket.clone();
         if answers(&socket).await {
             return Ok(Connection::Socket(socket));
@@ -44,8 +49,13 @@ impl Connection {
     }
 
     /// To the running server only.
-    pub fn to_server(global: &Global) -> Result<Self, Failed> {
-        Ok(Connection::Socket(load(&global.config_path())?.server.control_socket))
+    pub async fn to_server(global: &Global) -> Result<Self, Failed> {
+        let path = global.config_path();
+        let socket = likely_socket(&path);
+        if answers(&socket).await {
+            return Ok(Connection::Socket(socket));
+        }
+        Ok(Connection::Socket(load(&path)?.server.control_socket))
     }
 
     /// Asks.
@@ -91,6 +101,20 @@ impl Connection {
 /// Reads the configuration for a command; what is wrong with it is told as `check-config` tells it.
 pub fn load(path: &Path) -> Result<Config, Failed> {
     Ok(instance::load(path, &Overrides::from_environment())?)
+}
+
+/// Where the control socket is, read without checking anything: a server that runs on the configuration of yesterday has to be
+/// reached while that of today is broken, not least to be told to load it and to say what is wrong.
+fn likely_socket(path: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let value = |variable: &str, value: Option<&toml::Value>| {
+        std::env::var(variable).ok().or_else(|| value.and_then(toml::Value::as_str).map(str::to_owned))
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let data = value("RAVELIN__DATA", table.get("data")).map_or_else(|| folder.to_owned(), |data| folder.join(data));
+    let named = table.get("server").and_then(|server| server.get("control-socket"));
+    data.join(value("RAVELIN__SERVER__CONTROL_SOCKET", named).unwrap_or_else(|| "control.sock".to_owned()))
 }
 
 /// Who is at the keyboard, for the audit log: a name, not a proof.
@@ -149,6 +173,16 @@ pub fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_socket_is_found_beside_a_broken_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ravelin.toml");
+        std::fs::write(&file, "data = \"state\"\nunknown = 1\n[server]\ncontrol-socket = \"c\"").unwrap();
+        assert_eq!(likely_socket(&file), dir.path().join("state/c"));
+        std::fs::write(&file, "data = [").unwrap();
+        assert_eq!(likely_socket(&file), dir.path().join("control.sock"));
+    }
 
     #[test]
     fn queries_are_escaped() {

@@ -16,7 +16,7 @@ pub struct ReloadArgs {
 impl ReloadArgs {
     /// Asks the running server to load its configuration, and says what came of it.
     pub async fn run(self, global: &Global) -> Outcome {
-        let answer = Connection::to_server(global)?.post("/v1/reload", &serde_json::Value::Null).await?;
+        let answer = Connection::to_server(global).await?.post("/v1/reload", &serde_json::Value::Null).await?;
         if self.json {
             output::json(&answer);
         } else {

@@ -16,7 +16,7 @@ pub struct StatusArgs {
 impl StatusArgs {
     /// Prints the state of the running server.
     pub async fn run(self, global: &Global) -> Outcome {
-        let status = Connection::to_server(global)?.get("/v1/status").await?;
+        let status = Connection::to_server(global).await?.get("/v1/status").await?;
         if self.json {
             output::json(&status);
             return Ok(Exit::Ok);

@@ -37,6 +37,10 @@ pub struct Instance {
 
 /// Reads and checks the files of a configuration; the error is the whole report.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, OpenError> {
+    if !path.exists() {
+        let help = "there is no such file; make one with `ravelin init`, or name another with --config";
+        return Err(OpenError::Config(format!("{}: {help}", path.display())));
+    }
     crate::config::load(path, overrides).map_err(|found| OpenError::Config(report(&found)))
 }
 
