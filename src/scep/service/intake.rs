@@ -212,3 +212,20 @@ fn failed(error: WireError, attributes: &Attributes, transaction_id: &str, diges
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_made_der_has_a_code() {
+        let code = |octets: &[u8]| to_der(octets).err().map(|error| error.code());
+        let deep = [[0x30, 0x80].repeat(40), [0, 0].repeat(40)].concat();
+        assert_eq!(code(&deep), Some("too-deep"));
+        assert_eq!(code(b"\x30\x80\x00\x00x"), Some("trailing-bytes"));
+        assert_eq!(code(b"\x30\x00x"), Some("trailing-bytes"));
+        assert_eq!(code(b"\x30\x80"), Some("malformed"));
+        assert_eq!(code(b""), Some("malformed"));
+        assert_eq!(code(b"\x30\x00"), None);
+    }
+}
