@@ -140,13 +140,15 @@ pub enum Exit {
     Usage,
     /// An upstream cannot be reached (`check-config --online`).
     Unavailable,
+    /// A request that was sent is still pending (`enroll`).
+    Pending,
     /// The configuration is bad.
     Config,
 }
 
 impl Exit {
     /// Every exit, in the order of the codes.
-    pub const ALL: &'static [Exit] = &[Exit::Ok, Exit::Failure, Exit::Usage, Exit::Unavailable, Exit::Config];
+    pub const ALL: &'static [Exit] = &[Exit::Ok, Exit::Failure, Exit::Usage, Exit::Unavailable, Exit::Pending, Exit::Config];
 
     /// The exit code: those of sysexits.h where there is one, 2 for usage as clap has it.
     pub const fn code(self) -> u8 {
@@ -155,6 +157,7 @@ impl Exit {
             Exit::Failure => 1,
             Exit::Usage => 2,
             Exit::Unavailable => 69,
+            Exit::Pending => 75,
             Exit::Config => 78,
         }
     }
@@ -166,6 +169,7 @@ impl Exit {
             Exit::Failure => "something failed at run time",
             Exit::Usage => "the command line cannot be understood",
             Exit::Unavailable => "an upstream CA cannot be reached (check-config --online)",
+            Exit::Pending => "the request is still pending: ask again later (enroll)",
             Exit::Config => "the configuration is bad",
         }
     }
@@ -182,6 +186,7 @@ const EXIT_CODES: &str = "Exit codes:\n  \
      1   something failed at run time\n  \
      2   the command line cannot be understood\n  \
      69  an upstream CA cannot be reached (check-config --online)\n  \
+     75  the request is still pending: ask again later (enroll)\n  \
      78  the configuration is bad";
 
 /// Why a command did not do what it was asked: what is printed, and the exit.

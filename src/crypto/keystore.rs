@@ -72,6 +72,15 @@ pub fn write_key(path: &Path, pkcs8: &[u8], passphrase: &str) -> Result<(), Keys
     write_secret(path, pem.as_bytes())
 }
 
+/// Writes a PKCS#8 key to a PEM file that is not encrypted, mode 0600, by an atomic rename, synced to disk: for a device's own key,
+/// never for one of the RA or of a CA.
+pub fn write_plain_key(path: &Path, pkcs8: &[u8]) -> Result<(), KeystoreError> {
+    let failed = |why: String| KeystoreError::Malformed { path: path.to_owned(), why };
+    let key = SecretDocument::try_from(pkcs8).map_err(|_| failed("what is to be written is not a PKCS#8 key".into()))?;
+    let pem = key.to_pem(PLAIN, LineEnding::LF).map_err(|error| failed(format!("the key cannot be encoded ({error})")))?;
+    write_secret(path, pem.as_bytes())
+}
+
 /// Writes a passphrase to a file, mode 0600, by an atomic rename, synced to disk.
 pub fn write_passphrase(path: &Path, passphrase: &str) -> Result<(), KeystoreError> {
     write_secret(path, Zeroizing::new(format!("{passphrase}\n")).as_bytes())
@@ -124,7 +133,7 @@ pub enum KeystoreError {
 }
 
 /// Writes a file that only its owner may read: a new file beside it, synced, renamed, and the folder synced.
-fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeystoreError> {
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeystoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io_error(path, io::ErrorKind::InvalidInput.into()))?;
     let mut temporary = std::ffi::OsString::from(".");

@@ -100,7 +100,7 @@ pub enum ClientError {
     AnotherAuthority,
     /// The reply cannot be read, or uses what is not accepted.
     #[error("the reply: {0}")]
-    Reply(#[source] WireError),
+    Reply(WireError),
     /// The reply is not signed by the authority.
     #[error("the reply is not signed with one of the certificates that GetCACert brought")]
     UnknownSigner,
