@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import clients
 from .clients import rsa_key, write_certificate
-from .tools import Failed, certificate_field, check, openssl, public_key_of_certificate, public_key_of_key, tail, until
+from .tools import Failed, certificate_field, check, openssl, public_key_of_certificate, public_key_of_key, run, tail, until
 from .wire import Wire, get_http_1_0, pass_on, pass_on_as_old_router
 
 CASES = []
@@ -444,3 +444,41 @@ def java_wrong(bench):
     result = java(bench, "enroll", "routers", bench.folder("jscep-cases/js-wrong"), "js-wrong", "not-the-challenge")
     check(result.status == 4 and "badRequest" in result.text, tail(result.text))
     bench.none("js-wrong")
+
+
+# --- our own client: what none of the others can be made to do ---
+
+
+def own(bench, group, name, *arguments):
+    folder = bench.folder("own")
+    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
+    command = ["enroll", bench.site.url(group), "--subject", f"CN={name},O=Interop", "--key", key, "--out", certificate, "--poll-interval", "1"]
+    return run(bench.site.ravelin, *command, *arguments, timeout=60), key, certificate
+
+
+@case("ravelin", "enroll an EC key: the reply is encrypted with the challenge")
+def own_ec(bench):
+    result, key, certificate = own(bench, "routers", "ec-first", "--key-type", "ecdsa-p256", "--challenge", bench.site.challenge("routers"))
+    result.ok()
+    record = bench.good(certificate, key, "ec-first")
+    check(record["key_algorithm"] == "ecdsa-p256", f"the key is {record['key_algorithm']}")
+
+
+@case("ravelin", "an EC key renews without a challenge: refused before anything is issued")
+def own_ec_renew(bench):
+    result, key, certificate = own(bench, "routers", "ec-renew", "--key-type", "ecdsa-p256", "--challenge", bench.site.challenge("routers"))
+    result.ok()
+    old = ["--renew", certificate, "--renew-key", _copy(key)]
+    folder = bench.folder("own")
+    command = ["enroll", bench.site.url("routers"), "--subject", "CN=ec-renew,O=Interop", "--key-type", "ecdsa-p256"]
+    command += ["--key", folder / "ec-new.key", "--out", folder / "ec-new.crt", *old]
+    run(bench.site.ravelin, *command, timeout=60).refused()
+    check(len(bench.site.certificates("ec-renew")) == 1, "it was renewed, and could not be delivered")
+
+
+@case("ravelin", "RSAES-OAEP, AES-256, by GET")
+def own_oaep(bench):
+    options = ["--key-transport", "oaep-sha256", "--cipher", "aes-256-cbc", "--method", "get"]
+    result, key, certificate = own(bench, "routers", "own-oaep", "--challenge", bench.site.challenge("routers"), *options)
+    result.ok()
+    bench.good(certificate, key, "own-oaep")
