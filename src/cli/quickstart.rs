@@ -184,9 +184,9 @@ Next, ready to paste in another terminal:
 
   # 1. A real SCEP client: strongSwan (the challenge below is fresh, and good once)
   pki --gen --type rsa --size 2048 --outform pem > router.key
-  pki --scepca --url {url} --caout ca --raout ra --outform pem
+  pki --scepca --url {url} --caout ca --raout ra --outform pem --force
   pki --scep --url {url} --in router.key --dn "CN=router-1" --password {challenge} \
-      --cacert-enc ra.pem --cacert-sig ra-1.pem --cacert ca.pem --cipher aes128 --outform pem > router.crt
+      --cacert-enc ra.pem --cacert-sig ra-2.pem --cacert ca.pem --outform pem > router.crt
 
   # 2. What would happen to a request, and why: nothing is issued
   openssl req -new -newkey rsa:2048 -nodes -keyout try.key -subj /CN=printer-7 -out try.csr
