@@ -207,7 +207,8 @@ fn operators_work_with_and_without_a_server() {
     // Through the socket, which sees what was made before.
     let listed = data.run(&["challenge", "list", "--json"]);
     assert!(text(&listed.stdout).contains("offline"), "{}", text(&listed.stderr));
-    for command in [&["status"][..], &["group", "show", "default"], &["profile", "list"], &["pending", "list"], &["certificate", "list"]]
+    for command in
+        [&["status"][..], &["group", "show", "default"], &["profile", "list"], &["pending", "list"], &["certificate", "list"]]
     {
         let done = data.run(command);
         assert!(done.status.success(), "{command:?}: {}", text(&done.stderr));
@@ -374,4 +375,39 @@ fn large_targets_are_taken_and_larger_ones_refused() {
     assert_eq!(status, 400);
     let (status, _) = server.get(server.devices, &target(80_000));
     assert!(matches!(status, 414 | 431), "{status}");
+}
+
+#[test]
+fn quickstart_enrolls_a_device_and_takes_up_the_same_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let start = || {
+        let place = data.to_str().unwrap();
+        let done = ravelin(&["quickstart", "--dir", place, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--once"]);
+        assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
+        text(&done.stdout)
+    };
+    let shown = start();
+    for part in
+        ["group        default", "rule         one-time challenge", "profile      ecdsa-p256", "serial", "explain", "pki --scep"]
+    {
+        assert!(shown.contains(part), "{part:?} is missing in\n{shown}");
+    }
+    let issuer = fs::read(data.join("ca/ecdsa-p256/certificate.pem")).unwrap();
+    start();
+    assert_eq!(fs::read(data.join("ca/ecdsa-p256/certificate.pem")).unwrap(), issuer);
+    let config = data.join("ravelin.toml");
+    let listed = ravelin(&["-c", config.to_str().unwrap(), "certificate", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(listed["certificates"].as_array().map(Vec::len), Some(2));
+
+    // What was issued can be shown, exported and revoked, once.
+    let serial = listed["certificates"][0]["serial"].as_str().unwrap();
+    let run = |args: &[&str]| ravelin(&[&["-c", config.to_str().unwrap()], args].concat());
+    assert!(text(&run(&["certificate", "export", serial]).stdout).starts_with("-----BEGIN CERTIFICATE-----"));
+    let revoked = run(&["certificate", "revoke", serial, "--reason", "keyCompromise"]);
+    assert!(revoked.status.success(), "{}", text(&revoked.stderr));
+    let again = run(&["certificate", "revoke", serial]);
+    assert!(text(&again.stderr).contains("[already-revoked]"), "{}", text(&again.stderr));
+    assert!(text(&run(&["certificate", "show", serial]).stdout).contains("keyCompromise"));
 }

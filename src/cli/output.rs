@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,6 +79,13 @@ pub fn fields(pairs: &[(&str, String)]) -> String {
         }
     }
     text
+}
+
+/// A PEM text (RFC 7468).
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64 is ASCII")).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// Prints JSON.

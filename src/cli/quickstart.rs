@@ -1,20 +1,27 @@
 //! `ravelin quickstart`: everything in one folder, a server on this machine, and one demo device that enrolls.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::Args;
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
+use zeroize::Zeroizing;
 
-use super::{Cli, Command, Exit, Failed, Global, Outcome, output, serve, setup};
+use super::{Exit, Failed, Global, Outcome, output, serve, setup};
 use crate::admin::Control;
+use crate::algorithm::KeyAlgorithm;
 use crate::config::{Config, template};
 use crate::policy::{ChallengePolicy, DeviceGroup};
+use crate::scep::client::{self, Client, CsrSource, DeviceKey};
 use crate::server::{self, Bound, Instance, instance};
+use crate::x509::{Certificate, DistinguishedName};
 
 /// `ravelin quickstart`.
 #[derive(Debug, Args)]
@@ -52,7 +59,10 @@ impl QuickstartArgs {
         if fresh {
             output::print(&format!("Setting up {} (the keys take a moment) ...\n", self.dir.display()));
         }
+        // The device's key takes as long as the RA's: all of them at once.
+        let key = std::thread::spawn(|| DeviceKey::generate(KeyAlgorithm::Rsa(2048)));
         let made = setup::make(&config)?;
+        let key = key.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         for ca in &made.cas {
             output::print(&format!("  made the CA {ca}\n"));
         }
@@ -72,7 +82,7 @@ impl QuickstartArgs {
             }));
             // If the server ends before it is ready, it says why itself.
             let Ok(bound) = told.await else { return Ok(server.await??) };
-            let shown = demonstrate(&control, &bound, &group, &self.dir, &file).await;
+            let shown = demonstrate(&control, &bound, &group, key, &self.dir, &file).await;
             if self.once || shown.is_err() {
                 let _ = stop.send(true);
             }
@@ -97,7 +107,14 @@ fn demo_group(config: &Config) -> Result<Arc<DeviceGroup>, Failed> {
 }
 
 /// Enrolls one device over HTTP, and tells what happened and what to do next.
-async fn demonstrate(control: &Control, bound: &Bound, group: &DeviceGroup, dir: &Path, file: &Path) -> Result<(), Failed> {
+async fn demonstrate(
+    control: &Control,
+    bound: &Bound,
+    group: &DeviceGroup,
+    key: DeviceKey,
+    dir: &Path,
+    file: &Path,
+) -> Result<(), Failed> {
     let address = bound.devices.first().ok_or_else(|| Failed::config("there is no plain HTTP listener for the demo device"))?;
     let base = format!("http://{}", reachable(*address));
     let url = format!("{base}/scep/{}", group.name);
@@ -109,11 +126,11 @@ async fn demonstrate(control: &Control, bound: &Bound, group: &DeviceGroup, dir:
     let demo = dir.join("demo");
     std::fs::create_dir_all(&demo).map_err(|error| Failed::new(format!("{}: {error}", demo.display())))?;
     let name = format!("demo-{}", hex::encode(crate::crypto::provider().random::<3>()));
-    let (key, certificate) = (demo.join(format!("{name}.key")), demo.join(format!("{name}.crt")));
+    let (key_file, certificate) = (demo.join(format!("{name}.key")), demo.join(format!("{name}.crt")));
+    write_key(&key_file, &key)?;
     let challenge = self::challenge(control, &group.name, "quickstart's demo device").await?;
-    enroll(&url, &name, &challenge, &key, &certificate).await?;
-
-    let issued = crate::x509::Certificate::from_pem(&std::fs::read_to_string(&certificate)?)?;
+    let issued = enroll(&url, &name, challenge, key).await?;
+    std::fs::write(&certificate, issued.to_pem()).map_err(|error| Failed::new(format!("{}: {error}", certificate.display())))?;
     let fingerprint = hex::encode(issued.fingerprint());
     let record = ask(control, Method::GET, &format!("/v1/certificates/{fingerprint}"), Value::Null).await?;
     let target = format!("/v1/transactions/{}", output::text(&record, "transaction"));
@@ -136,14 +153,32 @@ async fn demonstrate(control: &Control, bound: &Bound, group: &DeviceGroup, dir:
     Ok(())
 }
 
-/// The one place that plays the device.
-async fn enroll(url: &str, name: &str, challenge: &str, key: &Path, out: &Path) -> Result<(), Failed> {
-    let subject = format!("CN={name}");
-    let (key, out) = (key.to_string_lossy(), out.to_string_lossy());
-    let arguments = ["ravelin", "enroll", url, "--challenge", challenge, "--subject", &subject, "--key", &key, "--out", &out];
-    let cli = Cli::try_parse_from(arguments).map_err(|error| Failed::new(error.to_string()))?;
-    let Command::Enroll(args) = cli.command else { unreachable!("the arguments say enroll") };
-    args.perform().await.map(|_| ())
+/// The one place that plays the device: with the SCEP client that `ravelin enroll` has, over HTTP like any other.
+async fn enroll(url: &str, name: &str, challenge: String, key: DeviceKey) -> Result<Certificate, Failed> {
+    let csr = CsrSource::Template {
+        subject: DistinguishedName::parse(&format!("CN={name}"), true)?,
+        subject_alt_names: Vec::new(),
+        extended_key_usages: Vec::new(),
+        key_usage: None,
+    };
+    let challenge = Some(Zeroizing::new(challenge));
+    let request = client::Request { key, csr, challenge, renewal: None, message_type: None, transaction_id: None };
+    let enrollment = Client::new(url, client::Options::default())?.enroll(request).await?;
+    match enrollment.outcome {
+        client::Outcome::Issued(issued) => Ok(issued.certificate),
+        client::Outcome::Pending => {
+            Err(Failed::new("the group lets the demo device wait for approval; see: ravelin pending list".to_owned()))
+        }
+        client::Outcome::Failed(failure) => Err(Failed::new(format!("the demo device was refused: {failure:?}"))),
+    }
+}
+
+/// Writes a key of the demo device, for its owner only.
+fn write_key(path: &Path, key: &DeviceKey) -> Result<(), Failed> {
+    let pkcs8 = key.signer().export_pkcs8().ok_or_else(|| Failed::new("the key of the demo device does not leave its place"))?;
+    let pem = Zeroizing::new(output::pem("PRIVATE KEY", &pkcs8));
+    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(pem.as_bytes())).map_err(|error| Failed::new(format!("{}: {error}", path.display())))
 }
 
 async fn challenge(control: &Control, group: &str, note: &str) -> Result<String, Failed> {

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -192,7 +190,8 @@ fn request(store: &RaStore, args: RequestArgs) -> Result<(), Failed> {
     let both = [("signer.csr", Some(requests.signer)), ("decrypter.csr", requests.decrypter)];
     for (name, der) in both.into_iter().filter_map(|(name, der)| Some((name, der?))) {
         let path = args.out.join(name);
-        std::fs::write(&path, pem(&der)).map_err(|error| Failed::new(format!("{}: {error}", path.display())))?;
+        std::fs::write(&path, output::pem("CERTIFICATE REQUEST", &der))
+            .map_err(|error| Failed::new(format!("{}: {error}", path.display())))?;
         output::print(&format!("Wrote {}\n", path.display()));
     }
     Ok(())
@@ -250,12 +249,6 @@ fn read(path: &Path) -> Result<String, Failed> {
 
 fn certificate(path: &Path) -> Result<Certificate, Failed> {
     Certificate::from_pem(&read(path)?).map_err(|error| Failed::new(format!("{}: {error}", path.display())))
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = BASE64_STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64 is ASCII")).collect();
-    format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", lines.join("\n"))
 }
 
 fn indent(text: &str) -> String {
