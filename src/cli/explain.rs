@@ -44,7 +44,27 @@ impl ExplainArgs {
         if self.json {
             output::json(&report);
         } else {
-            output::print(&output::object(&report));
+            let certificate = &report["certificate"];
+            let text = |field: &str| output::text(&report, field);
+            output::print(&output::fields(&[
+                ("endpoint", text("endpoint")),
+                ("subject", text("subject")),
+                ("names", text("names")),
+                ("key", text("key")),
+                ("group", text("group")),
+                ("rule", text("rule")),
+                ("profile", text("profile")),
+                ("issuer", text("issuer")),
+                ("signed with", text("signature")),
+                ("device", output::text(certificate, "device")),
+                ("issued subject", output::text(certificate, "subject")),
+                ("issued names", output::text(certificate, "names")),
+                ("valid until", output::time(certificate, "not_after")),
+                ("changed", output::text(certificate, "changes")),
+                ("verdict", text("verdict")),
+                ("code", text("code")),
+                ("why", text("why")),
+            ]));
         }
         Ok(Exit::Ok)
     }

@@ -219,7 +219,7 @@ Next, ready to paste in another terminal:
 
   # 1. A real SCEP client: strongSwan (the challenge below is fresh, and good once)
   pki --gen --type rsa --size 2048 --outform pem > router.key
-  pki --scepca --url {url} --caout ca --raout ra --outform pem --force
+  pki --scepca --url {url} --caout ca.pem --raout ra.pem --outform pem --force
   pki --scep --url {url} --in router.key --dn "CN=router-1" --password {challenge} \
       --cacert-enc ra.pem --cacert-sig ra-2.pem --cacert ca.pem --outform pem > router.crt
 
