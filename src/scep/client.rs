@@ -289,3 +289,6 @@ fn random_transaction_id() -> String {
 
 /// First octet of every CMS message.
 const SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests;
