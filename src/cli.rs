@@ -96,7 +96,7 @@ pub enum Command {
     /// Say what would happen to a certification request or SCEP message: group, rule, profile, issuer, verdict
     Explain(explain::ExplainArgs),
     /// Enroll over SCEP as a client
-    Enroll(enroll::EnrollArgs),
+    Enroll(Box<enroll::EnrollArgs>),
     /// One-time challenges
     #[command(subcommand)]
     Challenge(challenge::ChallengeCommand),

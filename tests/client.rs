@@ -343,10 +343,10 @@ fn https_needs_its_roots_and_pins_need_their_ca() {
 
     let encryption = enrolled.transaction.authority().encryption().clone();
     let issuer = enrolled.transaction.authority().ca_certificates().find(|ca| encryption.issuer().matches(ca.subject())).cloned();
-    let pin = Pin::Certificate(issuer.expect("GetCACert brings the RA's issuer"));
+    let pin = Pin::Certificate(Box::new(issuer.expect("GetCACert brings the RA's issuer")));
     let pinned = Options { pins: vec![pin], ..trusting.clone() };
     assert_eq!(world.run(client(pinned).ca_certificates()).unwrap().encryption(), &encryption);
-    let stranger = Options { pins: vec![Pin::Certificate(world.tls_root.clone())], ..trusting };
+    let stranger = Options { pins: vec![Pin::Certificate(Box::new(world.tls_root.clone()))], ..trusting };
     assert!(matches!(world.run(client(stranger).ca_certificates()), Err(ClientError::NotPinned)));
 }
 

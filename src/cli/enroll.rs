@@ -278,7 +278,7 @@ impl EnrollArgs {
     fn options(&self) -> Result<Options, Failed> {
         let mut pins: Vec<Pin> = self.ca_fingerprint.iter().copied().map(Pin::Fingerprint).collect();
         if let Some(path) = &self.ca_file {
-            pins.extend(certificates(path)?.into_iter().map(Pin::Certificate));
+            pins.extend(certificates(path)?.into_iter().map(|ca| Pin::Certificate(Box::new(ca))));
         }
         let oaep = |digest| KeyTransport::Oaep { digest, mgf1: digest };
         let mut options = Options {

@@ -99,7 +99,7 @@ pub enum Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
     /// A CA certificate, or an RA certificate.
-    Certificate(Certificate),
+    Certificate(Box<Certificate>),
     /// Its SHA-256.
     Fingerprint([u8; 32]),
 }

@@ -111,7 +111,7 @@ fn is_self_issued(certificate: &Certificate) -> bool {
 fn pinned(certificates: Vec<Certificate>, pins: &[Pin]) -> Result<Vec<Certificate>, ClientError> {
     // A pinned CA certificate counts as if it had been in the bag.
     let from_files = pins.iter().filter_map(|pin| match pin {
-        Pin::Certificate(certificate) => Some(certificate),
+        Pin::Certificate(certificate) => Some(&**certificate),
         Pin::Fingerprint(_) => None,
     });
     let heap: Vec<&Certificate> = certificates.iter().chain(from_files).collect();
@@ -269,21 +269,21 @@ mod tests {
         let (ra, stranger) = (pki.ra("CN=RA", Some(ENCRYPTS)), pki.rsa_ca(Some(ENCRYPTS)));
         let now = Timestamp::now();
         let bag = vec![stranger.clone(), ra.clone(), pki.ca.clone()];
-        for pin in [Pin::Certificate(pki.ca.clone()), Pin::Fingerprint(pki.ca.fingerprint())] {
+        for pin in [Pin::Certificate(Box::new(pki.ca.clone())), Pin::Fingerprint(pki.ca.fingerprint())] {
             let authority = Authority::new(bag.clone(), &[pin], now).unwrap();
             assert_eq!(authority.certificates(), [ra.clone(), pki.ca.clone()]);
         }
         // The pinned CA itself need not be in the bag; a fingerprint alone then leads nowhere.
-        assert!(Authority::new(vec![ra.clone()], &[Pin::Certificate(pki.ca.clone())], now).is_ok());
+        assert!(Authority::new(vec![ra.clone()], &[Pin::Certificate(Box::new(pki.ca.clone()))], now).is_ok());
         let lost = Authority::new(vec![ra.clone()], &[Pin::Fingerprint(pki.ca.fingerprint())], now);
         assert!(matches!(lost, Err(ClientError::NotPinned)));
-        let wrong = Authority::new(vec![stranger], &[Pin::Certificate(pki.ca.clone())], now);
+        let wrong = Authority::new(vec![stranger], &[Pin::Certificate(Box::new(pki.ca.clone()))], now);
         assert!(matches!(wrong, Err(ClientError::NotPinned)));
         // The same name with another key leads nowhere either.
         let other_key = provider().keys.generate(KeyAlgorithm::EcdsaP256).unwrap();
         let extensions = builder::ca_extensions(other_key.spki(), None, None).unwrap();
         let namesake = certificate("CN=CA", "CN=CA", other_key.spki(), &*other_key, extensions);
-        assert!(matches!(Authority::new(vec![ra], &[Pin::Certificate(namesake)], now), Err(ClientError::NotPinned)));
+        assert!(matches!(Authority::new(vec![ra], &[Pin::Certificate(Box::new(namesake))], now), Err(ClientError::NotPinned)));
     }
 
     #[test]

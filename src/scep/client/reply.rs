@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{Authority, ClientError, Identity};
 use crate::algorithm::{ContentCipher, Digest, KeyTransport};
-use crate::scep::envelope::EnvelopePolicy;
+use crate::scep::envelope::{EnvelopePolicy, Opened};
 use crate::scep::{Envelope, FailInfo, MessageType, PkiMessage, PkiStatus, WireError};
 use crate::x509::{Certificate, ber};
 
@@ -77,9 +77,9 @@ impl Expected<'_> {
         let mut protection = Protection { signer: signer.clone(), digest: message.digest(), cipher: None, transport: None };
         let reply = match attributes.pki_status.and_then(PkiStatus::from_number) {
             Some(PkiStatus::Success) => {
-                let (content, cipher, transport) = self.open_envelope(message.content())?;
-                (protection.cipher, protection.transport) = (Some(cipher), transport);
-                Reply::Success(content)
+                let opened = self.open_envelope(message.content())?;
+                (protection.cipher, protection.transport) = (Some(opened.cipher), opened.transport);
+                Reply::Success(opened.content)
             }
             Some(PkiStatus::Pending) => Reply::Pending,
             Some(PkiStatus::Failure) => Reply::Failure(Failure {
@@ -92,10 +92,7 @@ impl Expected<'_> {
         Ok((reply, protection))
     }
 
-    fn open_envelope(
-        &self,
-        content: Option<&[u8]>,
-    ) -> Result<(Zeroizing<Vec<u8>>, ContentCipher, Option<KeyTransport>), ClientError> {
+    fn open_envelope(&self, content: Option<&[u8]>) -> Result<Opened, ClientError> {
         let content = content.ok_or(ClientError::Reply(WireError::NoContent))?;
         let der = ber::to_der(content).map_err(|error| ClientError::Reply(error.into()))?;
         let envelope = Envelope::read(&der).map_err(ClientError::Reply)?;
@@ -109,12 +106,15 @@ impl Expected<'_> {
             },
             (None, None) => return Err(ClientError::NeedsChallenge),
         };
-        let opened = opened.map_err(ClientError::Reply)?;
+        let mut opened = opened.map_err(ClientError::Reply)?;
         // What is inside may be BER too.
         let inner = match ber::to_der(&opened.content).map_err(|error| ClientError::Reply(error.into()))? {
             std::borrow::Cow::Borrowed(_) => None,
             std::borrow::Cow::Owned(der) => Some(Zeroizing::new(der)),
         };
-        Ok((inner.unwrap_or(opened.content), opened.cipher, opened.transport))
+        if let Some(der) = inner {
+            opened.content = der;
+        }
+        Ok(opened)
     }
 }
