@@ -41,11 +41,20 @@ impl Worker {
             Err(error) => tracing::error!("Open transactions could not be taken up: {error}."),
         }
         let mut upkeep = tokio::time::interval(UPKEEP);
+        let mut failing = String::new();
         loop {
             let full = match self.round().await {
-                Ok(count) => count == BATCH,
+                Ok(count) => {
+                    failing.clear();
+                    count == BATCH
+                }
                 Err(error) => {
-                    tracing::warn!("The worker's round failed: {error}.");
+                    // Once for each cause: rounds come every second.
+                    let error = error.to_string();
+                    if error != failing {
+                        tracing::warn!("The worker's round failed: {error}.");
+                        failing = error;
+                    }
                     false
                 }
             };

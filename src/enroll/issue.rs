@@ -18,7 +18,7 @@ use super::stage::{Settled, StageFuture};
 use super::{EnrollError, IssuedCertificate, Outcome, Rejection, RejectionCode, Reply, challenge};
 use crate::inventory::{
     Attempt, AttemptId, AttemptResult, AttemptState, AuditEvent, CertificateRecord, CertificateStatus, Concluded, Conclusion,
-    DeviceLimit, NewTransaction, Opened, Transaction, TransactionId, TransactionState,
+    DeviceLimit, InventoryError, NewTransaction, Opened, Transaction, TransactionId, TransactionState,
 };
 use crate::snapshot::Snapshot;
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission};
@@ -30,6 +30,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// How long an attempt rests after the issuer said "not now".
 const BACKOFF: Duration = Duration::from_secs(15);
+
+/// How long to wait before a conclusion that could not be written is written again.
+const REWRITE: Duration = Duration::from_secs(1);
 
 /// The last step.
 #[derive(Clone)]
@@ -282,7 +285,7 @@ async fn conclude(
     fault::point("before-conclude");
     let conclusion =
         Conclusion { transaction: work.transaction.id, attempt: work.attempt.id, result, at: core.now(), reply, events };
-    let concluded = core.inventory.conclude(conclusion).await?;
+    let concluded = write_down(core, conclusion).await?;
     fault::point("after-conclude");
     core.concluded.notify_waiters();
     match concluded {
@@ -299,6 +302,20 @@ async fn conclude(
         // Another task was first; what it wrote is the truth.
         Concluded::AlreadyFinal(transaction) => {
             super::record::stored_outcome(core, &work.snapshot, &transaction).await.map(Settled::recorded)
+        }
+    }
+}
+
+/// Writes a conclusion. What an issuer said is not thrown away because the disk is full for a moment: it is tried again while this
+/// node holds the attempt. After that, as after a crash, the worker asks the issuer again.
+async fn write_down(core: &Core, conclusion: Conclusion) -> Result<Concluded, EnrollError> {
+    let deadline = Instant::now() + LEASE / 2;
+    loop {
+        match core.inventory.conclude(conclusion.clone()).await {
+            Err(InventoryError::Unavailable(_) | InventoryError::Busy) if Instant::now() < deadline => {
+                tokio::time::sleep(REWRITE).await;
+            }
+            other => return Ok(other?),
         }
     }
 }

@@ -34,7 +34,7 @@ macro_rules! tests {
         $crate::inventory::conformance::tests!($make: work {
             approval_lets_it_go_on, denial_keeps_the_challenge_spent, an_unclear_transaction_can_be_decided,
             states_are_listed_oldest_first, due_work_is_claimed_once, released_work_can_be_claimed,
-            a_lease_that_ran_out_can_be_claimed,
+            a_lease_that_ran_out_can_be_claimed, what_a_crash_left_is_work_again,
         });
         $crate::inventory::conformance::tests!($make: challenges {
             a_challenge_comes_back_as_it_was_written, lists_show_the_newest_first, revoking_needs_a_prefix_that_fits_one,

@@ -129,3 +129,27 @@ pub(crate) async fn a_lease_that_ran_out_can_be_claimed(store: Store) {
     assert!(claimed(&store, "node-b", 59, 10).await.is_empty());
     assert_eq!(claimed(&store, "node-b", 60, 10).await, [new.transaction.id]);
 }
+
+/// What was claimed may have reached the issuer, and a crash does not make it anything else; nor is it forgotten.
+pub(crate) async fn what_a_crash_left_is_work_again(store: Store) {
+    let mut new = new(1);
+    new.attempt.as_mut().expect("attempt").state = AttemptState::Submitted;
+    opened(&store, &new).await;
+    let mut prepared = super::new(2);
+    prepared.attempt.as_mut().expect("attempt").state = AttemptState::Prepared;
+    opened(&store, &prepared).await;
+    let states = async |node: &str, now| -> Vec<AttemptState> {
+        let work = store.claim(node, at(now), at(now + 60), 10).await.expect("claims");
+        work.into_iter().map(|(_, attempt)| attempt.state).collect()
+    };
+    store.release("node-a").await.expect("releases");
+    assert_eq!(states("node-a", 1000).await, [AttemptState::Submitted, AttemptState::Prepared], "as they were");
+    store.release("node-a").await.expect("releases");
+    assert_eq!(states("node-a", 1000).await, [AttemptState::Submitted, AttemptState::Submitted], "as they are since");
+    // One that the issuer has a reference for is asked about, and not sent again.
+    let later = AttemptResult::Waiting { reference: Some("17".to_owned()), due_at: at(1001) };
+    store.conclude(concluded(&new, later)).await.expect("concludes");
+    assert_eq!(states("node-a", 1001).await, [AttemptState::Waiting]);
+    store.release("node-a").await.expect("releases");
+    assert_eq!(states("node-b", 2000).await.iter().filter(|state| **state == AttemptState::Waiting).count(), 1);
+}

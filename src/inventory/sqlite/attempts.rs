@@ -130,13 +130,18 @@ pub(super) fn claim(
         .collect::<Result<_, _>>()?;
     let mut claimed = Vec::with_capacity(due.len());
     for (transaction, number, attempt) in due {
-        connection
-            .prepare_cached("UPDATE attempts SET held_by = ?3, held_until = ?4 WHERE number = ?1 AND id = ?2")?
-            .execute(params![number, attempt, node, time(until)])?;
-        let attempt = connection
+        let mut as_it_was = connection
             .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
             .query_row(params![number, attempt], rows::attempt)?;
-        claimed.push((reread(write, TransactionId(uuid::Uuid::from_bytes(transaction)))?, attempt));
+        (as_it_was.held_by, as_it_was.held_until) = (Some(node.to_owned()), Some(until));
+        // Whoever claims it may ask the issuer now; one that is to be asked by reference stays what it is.
+        connection
+            .prepare_cached(
+                "UPDATE attempts SET held_by = ?3, held_until = ?4, state = CASE WHEN reference IS NULL THEN 'submitted' ELSE state END
+                 WHERE number = ?1 AND id = ?2",
+            )?
+            .execute(params![number, attempt, node, time(until)])?;
+        claimed.push((reread(write, TransactionId(uuid::Uuid::from_bytes(transaction)))?, as_it_was));
     }
     Ok(claimed)
 }

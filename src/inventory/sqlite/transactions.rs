@@ -193,7 +193,8 @@ pub(super) fn insert_attempt(connection: &Connection, number: i64, attempt: &Att
             number,
             attempt.id.0.as_bytes(),
             attempt.state.name(),
-            matches!(attempt.state, AttemptState::Prepared | AttemptState::Waiting),
+            // Work is left until an attempt has an end: what its holder loses in a crash is taken up by the next.
+            matches!(attempt.state, AttemptState::Prepared | AttemptState::Submitted | AttemptState::Waiting),
             attempt.upstream,
             attempt.ca,
             attempt.reference,

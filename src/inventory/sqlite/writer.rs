@@ -129,8 +129,11 @@ fn run(connection: &Connection, receiver: &Receiver<Box<dyn Command>>, batch: us
         commands.push(first);
         commands.extend(receiver.try_iter().take(batch.saturating_sub(1)));
         let mut refused = false;
+        let before = connection.total_changes();
         let outcome = commit(connection, &mut commands, failing, &mut refused);
-        let fails = refused || outcome.is_err();
+        // Who had nothing to write shows nothing: a disk that was full is still full.
+        let wrote = connection.total_changes() != before;
+        let fails = refused || outcome.is_err() || failing && !wrote;
         if fails && !failing {
             let reason = outcome.as_ref().err().map_or("a command was not taken", String::as_str);
             tracing::error!(%reason, "The inventory cannot be written.");
