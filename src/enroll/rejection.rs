@@ -102,6 +102,11 @@ impl RejectionCode {
 
     /// The code with this name.
     pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|code| code.name() == name)
+    }
+
+    /// Every code.
+    pub fn all() -> impl Iterator<Item = Self> {
         const PLAIN: &[RejectionCode] = &[
             RejectionCode::NoGroup,
             RejectionCode::NoCredential,
@@ -122,8 +127,7 @@ impl RejectionCode {
             RejectionCode::UpstreamMisbehaved,
             RejectionCode::NotFound,
         ];
-        let plain = PLAIN.iter().copied().find(|code| code.name() == name);
-        plain.or_else(|| name.parse().ok().map(RejectionCode::Policy))
+        PLAIN.iter().copied().chain(DenialCode::ALL.iter().copied().map(RejectionCode::Policy))
     }
 
     /// One sentence that is safe for the device: it does not tell one wrong credential from another.

@@ -32,6 +32,8 @@ pub mod next_ca;
 pub mod query_string;
 mod reply;
 
+pub use reply::fail_info;
+
 use intake::{Context, Intake, Traits, take_in};
 use query_string::{Operation, Parameters, decode_message};
 
@@ -268,7 +270,7 @@ impl<C: Core> Exchange<'_, C> {
 
     async fn question(&self, query: Query, reply: Arc<reply::ScepReply>) -> Result<Verdict, EnrollError> {
         let core = &self.service.core;
-        let outcome = core.query(query).await?;
+        let outcome = reply.deliver(core.query(query).await?);
         let (outcome, encoded) = core
             .pool()
             .run_admitted(move || {
@@ -326,7 +328,7 @@ fn answered(outcome: Option<&Outcome>, reply: Bytes) -> Verdict {
         Some(Outcome::Certificate(_)) => ("certificate", None, String::new()),
         Some(Outcome::Crl(_)) => ("crl", None, String::new()),
         Some(Outcome::Refused(rejection)) => {
-            (rejection.code.name(), Some(reply::fail_info(rejection).name()), rejection.detail.clone())
+            (rejection.code.name(), Some(reply::fail_info(rejection.code).name()), rejection.detail.clone())
         }
     };
     Verdict { code, fail_info, detail, response: response(StatusCode::OK, PKI_MESSAGE, reply) }

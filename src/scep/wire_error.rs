@@ -94,6 +94,33 @@ pub enum WireAnswer {
 }
 
 impl WireError {
+    /// One of each kind, with made-up details: for documentation and tests.
+    pub fn examples() -> Vec<Self> {
+        vec![
+            WireError::Malformed(String::new()),
+            WireError::TrailingBytes,
+            WireError::TooLarge { limit: 0 },
+            WireError::TooDeep,
+            WireError::NotBase64,
+            WireError::MissingAttribute(""),
+            WireError::BadAttribute(""),
+            WireError::UnknownMessageType(0),
+            WireError::NoSignerCertificate,
+            WireError::BadSignerCertificate(String::new()),
+            WireError::DigestNotAllowed(String::new()),
+            WireError::UnknownSignatureAlgorithm(String::new()),
+            WireError::BadSignature,
+            WireError::NoContent,
+            WireError::BadEnvelope(String::new()),
+            WireError::CipherNotAllowed(String::new()),
+            WireError::KeyTransportNotAllowed(String::new()),
+            WireError::WrongRecipient,
+            WireError::Envelope,
+            WireError::NoPossession,
+            WireError::CsrDigestNotAllowed(String::new()),
+        ]
+    }
+
     /// The stable code for logs, metrics and documentation.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -183,5 +210,20 @@ impl WireError {
 impl From<X509Error> for WireError {
     fn from(error: X509Error) -> Self {
         WireError::Malformed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn there_is_an_example_of_each_kind() {
+        let codes: BTreeSet<_> = WireError::examples().iter().map(WireError::code).collect();
+        assert_eq!(codes.len(), WireError::examples().len(), "each once");
+        let arms = include_str!("wire_error.rs").split("pub const fn code").nth(1).and_then(|rest| rest.split("\n    }").next());
+        assert_eq!(arms.map(|arms| arms.matches("=> \"").count()), Some(codes.len()), "none is forgotten");
     }
 }

@@ -41,6 +41,19 @@ impl ScepReply {
         }
     }
 
+    /// The outcome, or a refusal in its place if it has content that could not be encrypted to this requester.
+    pub(super) fn deliver(&self, outcome: Outcome) -> Outcome {
+        let in_the_open = match &outcome {
+            Outcome::Issued(issued) => issued.password.is_none(),
+            Outcome::Certificate(_) | Outcome::Crl(_) => true,
+            Outcome::Pending { .. } | Outcome::Refused(_) => false,
+        };
+        match self.deliverable() {
+            Err(why) if in_the_open => Outcome::Refused(Rejection::new(RejectionCode::NotDeliverable, why)),
+            _ => outcome,
+        }
+    }
+
     /// SUCCESS: to the signer's key if it can decrypt, else under the password.
     fn success(&self, content: &[u8], password: Option<&Arc<Zeroizing<String>>>) -> Result<Vec<u8>, CryptoError> {
         let recipient = if self.needs_challenge() {
@@ -74,7 +87,7 @@ impl Reply for ScepReply {
             Outcome::Certificate(certificate) => self.success(&write(&[certificate.der()], &[], SetOrder::AsGiven), None),
             Outcome::Crl(crl) => self.success(&write(&[], &[crl.as_ref()], SetOrder::AsGiven), None),
             Outcome::Pending { .. } => self.cert_rep().pending(),
-            Outcome::Refused(rejection) => self.cert_rep().failure(fail_info(rejection), rejection.code.public()),
+            Outcome::Refused(rejection) => self.cert_rep().failure(fail_info(rejection.code), rejection.code.public()),
         }
     }
 }
@@ -95,8 +108,8 @@ fn in_shape(issued: &IssuedCertificate, shape: ReplyShape) -> Vec<&[u8]> {
 }
 
 /// failInfo for a refusal (RFC 8894 section 3.2.1.4.2).
-pub(super) fn fail_info(rejection: &Rejection) -> FailInfo {
-    match rejection.code {
+pub fn fail_info(code: RejectionCode) -> FailInfo {
+    match code {
         RejectionCode::NotFound => FailInfo::BadCertId,
         RejectionCode::NotDeliverable
         | RejectionCode::Policy(DenialCode::KeyNotAccepted | DenialCode::KeyWeak | DenialCode::DigestNotAllowed) => {
