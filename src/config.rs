@@ -156,6 +156,9 @@ pub struct ServerSettings {
     pub listen_tls: Vec<SocketAddr>,
     /// Certificate chain (PEM) and key (PEM) of the HTTPS listeners.
     pub tls: Option<TlsSettings>,
+    /// How devices and those who check their certificates reach the plain HTTP listener, without a slash at the end: what the
+    /// CRL distribution points of new embedded CAs begin with.
+    pub public_url: String,
     /// Health and metrics.
     pub admin: Option<SocketAddr>,
     /// The control socket.
@@ -548,6 +551,7 @@ mod tests {
         let server = &config.server;
         assert_eq!((config.data.clone(), server.node.as_str()), (folder.join("state"), "n1"));
         assert_eq!((server.listen.len(), server.listen_tls.len(), server.admin), (2, 1, None));
+        assert_eq!(server.public_url, "https://ra.example.net");
         assert_eq!(server.tls.as_ref().unwrap().key, folder.join("tls/key.pem"));
         assert_eq!(server.control_socket, Path::new("/run/ravelin/control.sock"));
         assert_eq!((server.patience.as_secs(), server.shutdown_grace.as_secs()), (5, 60));

@@ -107,7 +107,11 @@ pub async fn run(instance: Instance, stop: watch::Receiver<bool>, ready: impl Fn
 
     // One stack for all device listeners: its limits are limits of the process.
     let metrics = Arc::clone(instance.metrics());
-    let service = stack(ScepService::new(instance.enroller().clone(), Arc::clone(&metrics)), &settings, &metrics);
+    let fronts = ServiceBuilder::new()
+        // The CRLs of embedded CAs, which certificates say are here; all else is SCEP.
+        .layer(layers::CrlsLayer::new(instance.enroller().clone(), Arc::clone(&metrics)))
+        .service(ScepService::new(instance.enroller().clone(), Arc::clone(&metrics)));
+    let service = stack(fronts, &settings, &metrics);
     let devices = connection::Connections::new(service, &settings, Arc::clone(&metrics));
 
     // What an earlier run left open is taken up while devices are served already.

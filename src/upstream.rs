@@ -90,6 +90,13 @@ pub trait CrlSource: Send + Sync {
     }
 }
 
+/// What the CRL of one generation of a CA is called, by the key that signs it: the first 16 hex digits of its key identifier.
+pub fn crl_key_name(issuer: &Certificate) -> String {
+    let identifier = issuer.subject_key_identifier().filter(|identifier| identifier.len() >= 8);
+    let digest = || crate::crypto::provider().digester.sha256(issuer.spki()).to_vec();
+    hex::encode(&identifier.unwrap_or_else(digest)[..8])
+}
+
 /// What the inventory knows of revocations: given to connectors that sign CRLs themselves.
 #[async_trait]
 pub trait RevocationRegister: Send + Sync {

@@ -130,7 +130,7 @@ async fn many_copies_of_one_request_get_one_certificate() {
     let tasks: Vec<_> = (0..24)
         .map(|number: u8| {
             let (world, mut request) = (Arc::clone(&world), request.clone());
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 request.message = [number; 32];
             }
             tokio::spawn(async move { world.enroll(request).await })

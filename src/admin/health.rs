@@ -22,8 +22,11 @@ const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Health {
     enroller: Enroller,
     metrics: Arc<Metrics>,
-    ill: Mutex<Option<(Instant, u64, Arc<BTreeSet<String>>)>>,
+    ill: Mutex<Option<Asked>>,
 }
+
+/// When the upstreams were asked, of which generation, and which were ill.
+type Asked = (Instant, u64, Arc<BTreeSet<String>>);
 
 /// Whether requests can be answered, and why not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

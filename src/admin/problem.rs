@@ -8,8 +8,38 @@ use crate::enroll::EnrollError;
 use crate::enroll::operate::OperateError;
 use crate::inventory::InventoryError;
 
-/// Where the codes are explained.
-const TYPE_BASE: &str = "https://ravelin.invalid/problems/";
+/// What the type of a problem begins with (RFC 9457 section 3.1.1); its code follows.
+const TYPE_BASE: &str = "urn:ravelin:problem:";
+
+/// Every code with its HTTP status and what it means, in alphabetical order: `docs/src/problems.md` is made from it.
+pub const CODES: &[(&str, u16, &str)] = &[
+    ("already-revoked", 409, "The certificate is revoked already."),
+    ("ambiguous", 409, "The identifier fits several things: give more of it."),
+    (
+        "bad-configuration",
+        422,
+        "The changed configuration has mistakes; `detail` is the whole report. The one before goes on serving.",
+    ),
+    ("bad-request", 400, "The request makes no sense; `detail` says why."),
+    ("bind-missing", 400, "The group binds its challenges to a value that was not given."),
+    ("busy", 503, "Too much work is waiting: come again."),
+    ("internal", 500, "A fault of the service; its log says more."),
+    ("inventory-busy", 503, "Too many writes wait for the inventory: come again."),
+    ("inventory-damaged", 500, "The inventory holds something that cannot be; its log says more."),
+    ("inventory-unavailable", 503, "The inventory cannot be read or written: a full disk, say."),
+    ("no-one-time-challenges", 409, "The group takes no one-time challenges."),
+    ("not-waiting", 409, "The transaction does not wait for a decision."),
+    ("unknown-certificate", 404, "No certificate has this serial number or fingerprint."),
+    ("unknown-challenge", 404, "No challenge that can still be redeemed has this identifier."),
+    ("unknown-endpoint", 404, "No endpoint has this name or path, or none answers this source."),
+    ("unknown-group", 404, "No group has this name."),
+    ("unknown-method", 405, "The control socket knows GET, POST and DELETE."),
+    ("unknown-path", 404, "The control socket has no such path."),
+    ("unknown-profile", 404, "No algorithm profile has this name."),
+    ("unknown-transaction", 404, "No transaction has this identifier, or none in this state."),
+    ("unreadable", 422, "What is to be explained is neither a certification request nor a SCEP message that can be read."),
+    ("upstream-failed", 502, "The CA behind failed, or has no such CA."),
+];
 
 /// Why a request to the control socket was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +55,7 @@ pub struct Problem {
 impl Problem {
     /// A problem.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(CODES.iter().any(|known| known.0 == code && known.1 == status.as_u16()), "{code} is not in the list");
         Self { status, code, detail: detail.into() }
     }
 
@@ -102,7 +133,48 @@ mod tests {
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(body["type"], "urn:ravelin:problem:unknown-group");
         assert_eq!(body["code"], "unknown-group");
         assert_eq!(body["status"], 404);
+    }
+
+    fn markdown() -> String {
+        let mut out = String::from(
+            "# Problems of the control socket\n\n\
+             <!-- Made from the code by a test: RAVELIN_UPDATE_GOLDEN=1 cargo test --lib admin::problem -->\n\n\
+             What the control socket cannot do it answers with `application/problem+json` (RFC 9457). Programs go by `code`, or by `type`,\n\
+             which is `urn:ravelin:problem:CODE`; commands print the code in brackets. `detail` is for people.\n\n\
+             | code | HTTP status | what it means |\n|---|--:|---|\n",
+        );
+        for (code, status, meaning) in CODES {
+            out.push_str(&format!("| `{code}` | {status} | {meaning} |\n"));
+        }
+        out
+    }
+
+    #[test]
+    fn the_list_is_up_to_date() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/problems.md");
+        if std::env::var_os("RAVELIN_UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, markdown()).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap_or_default() == markdown(), "{} is out of date", path.display());
+        assert!(CODES.is_sorted_by_key(|known| known.0));
+    }
+
+    /// A code in the list that nothing gives is as wrong as one that is not in it, which [`Problem::new`] sees.
+    #[test]
+    fn every_code_in_the_list_is_given_somewhere() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin");
+        let mut sources = String::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let code = text.split("pub const CODES").map(|part| part.split_once("];").map_or(part, |(_, rest)| rest));
+            sources.extend(std::iter::once(text.split("pub const CODES").next().unwrap_or_default()));
+            sources.extend(code.skip(1));
+        }
+        for (code, ..) in CODES {
+            assert!(sources.contains(&format!("\"{code}\"")), "{code}");
+        }
     }
 }

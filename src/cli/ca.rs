@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::connect::{self, Connection};
-use super::{Exit, Failed, Global, Outcome, output};
+use super::{Exit, Failed, Global, Outcome, output, setup};
 use crate::admin::views;
 use crate::algorithm::KeyAlgorithm;
 use crate::config::{Config, UpstreamKind};
@@ -78,9 +78,13 @@ pub struct CreateArgs {
     /// How long it is valid
     #[arg(long, value_name = "TIME", default_value = "10y", value_parser = span)]
     pub validity: Duration,
-    /// Where its CRL will be found; may be repeated
+    /// Where its CRL will be found, with {key} for the name of the key that signs; may be repeated [default: at this server's
+    /// public-url]
     #[arg(long, value_name = "URL")]
     pub crl_url: Vec<String>,
+    /// Say nothing in certificates about where the CRL is
+    #[arg(long, conflicts_with = "crl_url")]
+    pub no_crl_url: bool,
     /// The CA of the same upstream that certifies it; it certifies itself if not set
     #[arg(long, value_name = "CA")]
     pub parent: Option<String>,
@@ -130,12 +134,16 @@ impl CaCommand {
                 let changing = Changing::begin(global, &config).await?;
                 let passphrase = Folder::of(&config).passphrase()?;
                 let subject = DistinguishedName::parse(&args.subject, true)?;
+                let mut crl_urls = args.crl_url;
+                if crl_urls.is_empty() && !args.no_crl_url {
+                    crl_urls.push(setup::crl_url(&config.server.public_url, upstream, &args.name));
+                }
                 let new = NewCa {
                     subject,
                     key: args.key,
                     not_before: Timestamp::now() - SignedDuration::from_hours(1),
                     validity: args.validity,
-                    crl_urls: args.crl_url,
+                    crl_urls,
                     path_len: args.path_len,
                     parent: args.parent,
                 };

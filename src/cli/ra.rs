@@ -118,7 +118,7 @@ impl RaCommand {
     pub async fn run(self, global: &Global) -> Outcome {
         let config = connect::load(&global.config_path())?;
         let folder = Folder::of(&config);
-        let store = folder.ra(&*folder.passphrase()?);
+        let store = folder.ra(&folder.passphrase()?);
         let now = Timestamp::now();
         match self {
             RaCommand::Show { json } => {

@@ -76,6 +76,7 @@ pub fn make(config: &Config) -> Result<Made, Failed> {
 
 /// A CA that a profile names and that is not there.
 struct MissingCa<'a> {
+    public_url: &'a str,
     upstream: &'a str,
     dir: &'a Path,
     name: &'a str,
@@ -91,12 +92,17 @@ impl MissingCa<'_> {
             key: self.key,
             not_before: now - jiff::SignedDuration::try_from(BACKDATE)?,
             validity: CA_VALIDITY,
-            crl_urls: Vec::new(),
+            crl_urls: vec![crl_url(self.public_url, self.upstream, self.name)],
             path_len: Some(0),
             parent: None,
         };
         Ok(LocalCa::create_ca(self.dir, passphrase, self.name, &new)?)
     }
+}
+
+/// Where the server answers with the CRLs of an embedded CA.
+pub fn crl_url(public_url: &str, upstream: &str, ca: &str) -> String {
+    format!("{public_url}/crl/{upstream}/{ca}/{{key}}.crl")
 }
 
 fn local_dir<'a>(config: &'a Config, upstream: &str) -> Option<&'a Path> {
@@ -115,7 +121,8 @@ fn missing_cas(config: &Config) -> Vec<MissingCa<'_>> {
             && !known
             && !dir.join(&issuer.ca).exists()
         {
-            missing.push(MissingCa { upstream: &issuer.upstream, dir, name: &issuer.ca, key });
+            let public_url = &config.server.public_url;
+            missing.push(MissingCa { public_url, upstream: &issuer.upstream, dir, name: &issuer.ca, key });
         }
     }
     missing

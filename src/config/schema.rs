@@ -109,6 +109,12 @@ pub static SERVER: TableSchema = table(
         ),
         key("listen-tls", "addresses", "none", "HTTPS listeners for devices; they need `tls`."),
         key("tls", "table", "none", "Certificate and key of the HTTPS listeners."),
+        key(
+            "public-url",
+            "URL",
+            "the first of `listen`, such as `http://127.0.0.1:8080`",
+            "How others reach this server. The certificates of an embedded CA say that its CRL is at `URL/crl/UPSTREAM/CA/KEY.crl`; each CA keeps what was set when it was made in its `ca.toml`.",
+        ),
         key("admin", "address", "`127.0.0.1:8081`", "Health and metrics; `off` for none."),
         key("control-socket", "path", "`control.sock`", "The socket for commands, relative to `data`."),
         key("patience", "duration", "`10s`", "How long a request waits for its issuer before the answer is PENDING."),

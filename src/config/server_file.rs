@@ -73,9 +73,13 @@ fn server(table: &Reader<'_>, folder: &Path, data: &Path) -> ServerSettings {
         Some(text) => table.read(&text, address).map(|address| address.value),
         None => defaults.admin,
     };
+    let node = table.string("node").map(|node| node.value).filter(|node| !node.is_empty()).unwrap_or(defaults.node);
+    let listen = table.parsed_list("listen", address).map(values).unwrap_or(defaults.listen);
+    let public_url = table.parsed("public-url", public_url).map(|url| url.value);
     ServerSettings {
-        node: table.string("node").map(|node| node.value).filter(|node| !node.is_empty()).unwrap_or(defaults.node),
-        listen: table.parsed_list("listen", address).map(values).unwrap_or(defaults.listen),
+        public_url: public_url.unwrap_or_else(|| derived_url(&node, &listen, &listen_tls)),
+        node,
+        listen,
         listen_tls,
         tls,
         admin,
@@ -85,6 +89,37 @@ fn server(table: &Reader<'_>, folder: &Path, data: &Path) -> ServerSettings {
         retention: table.duration("retention").unwrap_or(defaults.retention),
         watch: table.boolean("watch").unwrap_or(defaults.watch),
         ..defaults
+    }
+}
+
+/// Reads `http://ra.example.net:8080`, with a path or without.
+fn public_url(text: &str) -> Result<String, String> {
+    let sound = |url: &http::Uri| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(|a| !a.as_str().contains('@'))
+    };
+    match text.parse::<http::Uri>() {
+        Ok(url) if sound(&url) && url.query().is_none() && !text.contains(['#', '{', '}']) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err(format!("{text:?} is no address that others can call, such as \"http://ra.example.net:8080\"")),
+    }
+}
+
+/// The address of the first listener; by the node's name if it listens everywhere.
+fn derived_url(node: &str, listen: &[SocketAddr], listen_tls: &[SocketAddr]) -> String {
+    let url = |scheme: &str, standard: u16, address: &SocketAddr| {
+        let host = match address.ip() {
+            ip if ip.is_unspecified() => node.to_owned(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            ip => ip.to_string(),
+        };
+        let port = if address.port() == standard { String::new() } else { format!(":{}", address.port()) };
+        format!("{scheme}://{host}{port}")
+    };
+    match (listen.first(), listen_tls.first()) {
+        (Some(address), _) => url("http", 80, address),
+        (None, Some(address)) => url("https", 443, address),
+        (None, None) => format!("http://{node}"),
     }
 }
 
@@ -149,6 +184,9 @@ fn endpoint(table: &Reader<'_>, origins: &mut Origins) -> Option<EndpointSetting
     let path = table.parsed("path", |path| {
         let fits = path.starts_with('/') && path.len() > 1 && !path.contains(['?', '#', ' ', '%']) && !path.contains("//");
         match fits {
+            true if path == "/crl" || path.starts_with("/crl/") => {
+                Err("below /crl the CRLs of embedded CAs are served".to_owned())
+            }
             true => Ok(path.trim_end_matches('/').to_owned()),
             false => Err(format!("{path:?} is no path, such as \"/scep/shared\"")),
         }
@@ -199,6 +237,7 @@ fn defaults() -> ServerSettings {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
         listen_tls: Vec::new(),
         tls: None,
+        public_url: String::new(),
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 8081))),
         control_socket: PathBuf::new(),
         patience: Duration::from_secs(10),
@@ -220,4 +259,26 @@ fn defaults() -> ServerSettings {
 fn node_name() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     kernel.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "ravelin".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_derived() {
+        assert_eq!(public_url("https://ra.example.net/").unwrap(), "https://ra.example.net");
+        assert_eq!(public_url("http://[2001:db8::1]:8080/ra").unwrap(), "http://[2001:db8::1]:8080/ra");
+        for bad in ["ra.example.net", "ftp://ra.example.net", "http://u@x", "http://x/?a", "http://x/{key}", "http://"] {
+            assert!(public_url(bad).is_err(), "{bad}");
+        }
+        let derived = |listen: &[&str], tls: &[&str]| {
+            let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+            derived_url("ra-1", &all(listen), &all(tls))
+        };
+        assert_eq!(derived(&["127.0.0.1:8080", "192.0.2.1:80"], &[]), "http://127.0.0.1:8080");
+        assert_eq!(derived(&["192.0.2.1:80"], &["192.0.2.1:443"]), "http://192.0.2.1");
+        assert_eq!(derived(&["0.0.0.0:8080"], &[]), "http://ra-1:8080");
+        assert_eq!(derived(&[], &["[2001:db8::1]:8443"]), "https://[2001:db8::1]:8443");
+    }
 }

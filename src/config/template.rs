@@ -77,6 +77,7 @@ data = "."                          # keys, inventory, control socket; relative 
 listen = ["{listen}"]        # plain HTTP for devices; SCEP protects its own messages
 # listen-tls = ["0.0.0.0:8443"]     # HTTPS, with:
 # tls = {{ certificate = "tls/chain.pem", key = "tls/key.pem" }}
+# public-url = "http://{listen}"     # how others reach this server: certificates say that their CRL is there
 admin = "{admin}"            # health and metrics, for nobody but you; "off" for none
 # control-socket = "control.sock"   # how commands reach the service
 # patience = "10s"                  # how long a request waits for its CA before the device is told to come back

@@ -15,7 +15,7 @@ use crate::inventory::{
     TransactionId,
 };
 use crate::policy::ChallengePolicy;
-use crate::upstream::{IssuanceOrder, UpstreamError};
+use crate::upstream::{IssuanceOrder, UpstreamError, crl_key_name};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
@@ -195,6 +195,17 @@ impl Enroller {
         let source =
             connector.crl().ok_or_else(|| UpstreamError::Unsupported { upstream: upstream.to_owned(), what: "give a CRL" })?;
         Ok(source.crl(ca, &Register(self.core())).await?)
+    }
+
+    /// The CRL by the key of this name ([`crl_key_name`]), of the current generation of a CA or an earlier one. `None` if there
+    /// is no such CA or key.
+    pub async fn crl_by_key(&self, upstream: &str, ca: &str, key: &str) -> Result<Option<Vec<u8>>, OperateError> {
+        let snapshot = self.snapshot();
+        let Some(connector) = snapshot.upstreams.get(upstream) else { return Ok(None) };
+        let (Some(source), Some(chain)) = (connector.crl(), connector.chain(ca)) else { return Ok(None) };
+        let generations = chain.first().cloned().into_iter().chain(connector.previous_certificates(ca));
+        let Some(issuer) = generations.into_iter().find(|issuer| crl_key_name(issuer) == key) else { return Ok(None) };
+        Ok(source.crl_of(ca, &issuer, &Register(self.core())).await?)
     }
 }
 

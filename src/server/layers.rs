@@ -10,10 +10,12 @@ use tower_http::body::UnsyncBoxBody;
 
 use crate::enroll::Peer;
 
+mod crls;
 mod per_source;
 mod read_body;
 mod refuse;
 
+pub use crls::CrlsLayer;
 pub use per_source::{PerSourceLayer, TooOften};
 pub use read_body::{BodyError, ReadBodyLayer};
 pub use refuse::RefuseLayer;

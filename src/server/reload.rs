@@ -173,6 +173,8 @@ fn needs_restart(before: &ServerSettings, after: &ServerSettings) -> Vec<&'stati
         listen,
         listen_tls,
         tls,
+        // Read when a CA is made.
+        public_url: _,
         admin,
         control_socket,
         patience: _,

@@ -28,7 +28,7 @@ pub struct NewCa {
     pub not_before: Timestamp,
     /// How long it is valid; cut to what is left of its parent.
     pub validity: Duration,
-    /// Where its CRL will be found; stands in what it issues.
+    /// Where its CRL will be found; stands in what it issues, with `{key}` as in [`Settings::crl_urls`].
     pub crl_urls: Vec<String>,
     /// How many CAs may stand below it in a chain; `None` is no limit.
     pub path_len: Option<u8>,
@@ -179,8 +179,9 @@ fn certify(request: &Request<'_>) -> Result<Certificate, LocalCaError> {
             for extension in extensions.iter_mut().filter(|e| e.oid == identifier.oid) {
                 *extension = identifier.clone();
             }
-            if !parent.settings.crl_urls.is_empty() {
-                extensions.push(builder::crl_distribution_points(&parent.settings.crl_urls)?);
+            let crls = parent.settings.distribution_points(&parent.certificate);
+            if !crls.is_empty() {
+                extensions.push(builder::crl_distribution_points(&crls)?);
             }
             (parent.certificate.subject(), &parent.keys)
         }

@@ -101,8 +101,9 @@ fn extensions(authority: &Authority, order: &IssuanceOrder, subject: &Distinguis
     extensions.push(builder::subject_key_identifier(&order.spki).map_err(building)?);
     let identifier = authority.key_identifier().map_err(|e| Refused::for_good(e.to_string()))?;
     extensions.push(builder::authority_key_identifier(&identifier).map_err(building)?);
-    if !authority.settings.crl_urls.is_empty() {
-        extensions.push(builder::crl_distribution_points(&authority.settings.crl_urls).map_err(building)?);
+    let crls = authority.settings.distribution_points(&authority.certificate);
+    if !crls.is_empty() {
+        extensions.push(builder::crl_distribution_points(&crls).map_err(building)?);
     }
     Ok(extensions)
 }

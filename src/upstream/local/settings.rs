@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::LocalCaError;
+use crate::upstream::crl_key_name;
+use crate::x509::Certificate;
 
 /// The settings of one CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where its CRL is found; these stand in every certificate that it issues.
+    /// Where its CRL is found; these stand in every certificate that it issues. `{key}` is the name of the key that signs
+    /// ([`crl_key_name`](crate::upstream::crl_key_name)): after a rollover each key has a CRL of its own.
     pub crl_urls: Vec<String>,
     /// How long a CRL is valid.
     pub crl_validity: Duration,
@@ -53,18 +56,26 @@ impl Settings {
     pub(super) fn checked(settings: Self) -> Result<Self, String> {
         for url in &settings.crl_urls {
             let known_scheme = ["http://", "https://", "ldap://"].iter().any(|scheme| url.starts_with(scheme));
-            if !known_scheme || !url.chars().all(|c| c.is_ascii_graphic()) {
+            let literal = url.replace("{key}", "");
+            if !known_scheme || !literal.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '{' | '}')) {
                 return Err(format!("crl-urls: {url:?} is not an http, https or ldap URL in ASCII without blanks"));
             }
         }
         Ok(settings)
     }
 
+    /// What stands in the certificates that the key in `issuer` signs.
+    pub(super) fn distribution_points(&self, issuer: &Certificate) -> Vec<String> {
+        let name = crl_key_name(issuer);
+        self.crl_urls.iter().map(|url| url.replace("{key}", &name)).collect()
+    }
+
     /// The commented file.
     pub(super) fn to_toml(&self) -> String {
         let urls = self.crl_urls.iter().cloned().map(toml::Value::String).collect();
         let mut text = format!(
-            "# Where devices find the CRL of this CA: stands in every certificate that it issues.\n\
+            "# Where the CRL of this CA is found: stands in every certificate that it issues. {{key}} becomes the name of the key that\n\
+             # signs, since after a rollover each key has a CRL of its own.\n\
              crl-urls = {}\n\
              # How long a CRL is valid; a new one is made when half of that is over, or something was revoked.\n\
              crl-validity = \"{}\"\n",
@@ -130,5 +141,7 @@ mod tests {
         assert!(Settings::parse("crl-validity = \"5s\"").is_err());
         assert!(Settings::parse("crl-urls = [\"ftp://x\"]").unwrap_err().contains("ftp://x"));
         assert!(Settings::parse("crl-urls = [\"http://ü\"]").is_err());
+        assert!(Settings::parse("crl-urls = [\"http://x/{ca}.crl\"]").is_err());
+        assert!(Settings::parse("crl-urls = [\"http://x/{key}.crl\"]").is_ok());
     }
 }
