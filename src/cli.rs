@@ -318,8 +318,10 @@ mod tests {
     }
 
     #[test]
-    fn the_help_tells_every_exit_code() {
+    fn the_help_and_the_guide_tell_every_exit_code() {
+        let guide = include_str!("../docs/src/operations.md").replace('`', "");
         for exit in Exit::ALL {
+            assert!(guide.contains(&format!("| {} | {} |", exit.code(), exit.meaning())), "{exit:?}");
             assert!(EXIT_CODES.contains(&format!("{:<3} {}", exit.code(), exit.meaning())), "{exit:?}");
         }
     }

@@ -252,6 +252,8 @@ fn the_ra_moves_to_certificates_of_the_ca_that_the_fleet_trusts() {
     good(data.run(&["ra", "renew", "--ca", "rsa", "--same-keys"]));
     assert_eq!(data.read("ra/signer.key.pem"), keys);
     assert_eq!(data.json(&["ra", "check", "--soon", "2y"])["findings"], serde_json::json!([]));
+    good(data.run(&["ra", "renew", "--ca", "rsa"]));
+    assert_ne!(data.read("ra/signer.key.pem"), keys);
     let issued = data.enroll(&server.url(), "again", &["--ca-file", &data.name("ca/rsa/certificate.pem")]);
     assert_eq!(issued["status"], "issued", "{issued}");
 }

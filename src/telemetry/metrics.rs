@@ -231,5 +231,16 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+
+        let guide = include_str!("../../docs/src/operations.md");
+        for kind in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            let ending = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            assert!(guide.contains(&format!("`{name}{ending}`")), "docs/src/operations.md does not tell of {name}{ending}");
+        }
     }
 }
