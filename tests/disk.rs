@@ -89,14 +89,41 @@ async fn finish(process: &Process, transaction: &Transaction) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_disk_is_refused_politely_and_nothing_is_lost() {
     let Some((folder, _disk)) = on_small_disk("12m") else { return };
+    let ballast = folder.file("ballast");
     let challenges = folder.challenges(60).await;
     let process = Process::start(&folder);
+    let room = || std::fs::remove_file(&ballast).expect("removed");
+    nothing_is_lost(&folder, process, &challenges, || fill(&ballast), room).await;
+}
+
+/// A disk that takes no more for another reason: here the size of the server's files is limited, which needs no rights.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disk_that_fails_is_refused_politely_and_nothing_is_lost() {
+    let folder = Folder::new();
+    let challenges = folder.challenges(60).await;
+    let process = Process::start_shielded(&folder);
+    let id = process.id().to_string();
+    let limit = |size: &str| {
+        let done = Command::new("prlimit").args(["--pid", &id, &format!("--fsize={size}:")]).status();
+        done.is_ok_and(|status| status.success())
+    };
+    if !limit("unlimited") {
+        println!("skipped: there is no prlimit here");
+        return;
+    }
+    // Every file of the inventory is larger than this already.
+    let squeeze = || assert!(limit("4096"), "it worked before");
+    let room = || assert!(limit("unlimited"), "it worked before");
+    nothing_is_lost(&folder, process, &challenges, squeeze, room).await;
+}
+
+/// Enrolls until the server refuses, looks at what it says, makes room, and lets all come again.
+async fn nothing_is_lost(folder: &Folder, process: Process, challenges: &[String], squeeze: impl Fn(), room: impl Fn()) {
     let client = process.client();
     let before = client.enroll(device(0, &challenges[0])).await.expect("an answer");
     assert!(matches!(before.outcome, Outcome::Issued(_)), "{:?}", before.outcome);
 
-    let ballast = folder.file("ballast");
-    fill(&ballast);
+    squeeze();
     // What has room in the log that SQLite writes ahead may still go through; soon nothing does.
     let mut issued = vec![before.transaction];
     let mut refused = Vec::new();
@@ -132,7 +159,7 @@ async fn a_full_disk_is_refused_politely_and_nothing_is_lost() {
     assert!(count("round failed") <= 1, "{:#?}", process.log());
     assert_eq!(count("can be written again"), 0);
 
-    std::fs::remove_file(&ballast).expect("removed");
+    room();
     wait_until_ready(&process).await;
     assert_eq!(count("can be written again"), 1, "{:#?}", process.log());
     // Who was refused comes again, with the same octets and the challenge of then; who was served gets the same again.

@@ -121,7 +121,17 @@ impl Process {
 
     /// The same, with more in its environment.
     pub fn start_with(folder: &Folder, environment: &[(&str, &str)]) -> Self {
-        let (child, log) = spawn(folder, environment);
+        Self::started(spawn(Command::new(PROGRAM), folder, environment))
+    }
+
+    /// The same, with a process that is told of a file size limit by an error, and not by a signal.
+    pub fn start_shielded(folder: &Folder) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", PROGRAM]);
+        Self::started(spawn(shell, folder, &[]))
+    }
+
+    fn started((child, log): (Child, Arc<Mutex<Vec<String>>>)) -> Self {
         let mut process = Self { child, log, devices: NOWHERE, admin: NOWHERE };
         let line = process.wait_for_line("\"Serving.\"");
         let serving: serde_json::Value = serde_json::from_str(&line).expect("JSON");
@@ -189,7 +199,7 @@ impl Drop for Process {
 
 /// Starts a server that is expected to end by itself, and gives its exit code and log.
 pub fn serve_in_vain(folder: &Folder) -> (Option<i32>, Vec<String>) {
-    let (mut child, log) = spawn(folder, &[]);
+    let (mut child, log) = spawn(Command::new(PROGRAM), folder, &[]);
     let began = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().expect("it is ours") {
@@ -206,8 +216,8 @@ pub fn serve_in_vain(folder: &Folder) -> (Option<i32>, Vec<String>) {
     (status.code(), log)
 }
 
-fn spawn(folder: &Folder, environment: &[(&str, &str)]) -> (Child, Arc<Mutex<Vec<String>>>) {
-    let mut child = Command::new(PROGRAM)
+fn spawn(mut program: Command, folder: &Folder, environment: &[(&str, &str)]) -> (Child, Arc<Mutex<Vec<String>>>) {
+    let mut child = program
         .arg("-c")
         .arg(folder.file("ravelin.toml"))
         .args(["--log-format", "json", "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
