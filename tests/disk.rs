@@ -161,6 +161,12 @@ async fn nothing_is_lost(folder: &Folder, process: Process, challenges: &[String
 
     room();
     wait_until_ready(&process).await;
+    // The line is on its way through a pipe.
+    let began = Instant::now();
+    while count("can be written again") == 0 {
+        assert!(began.elapsed() < PATIENCE, "{:#?}", process.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(count("can be written again"), 1, "{:#?}", process.log());
     // Who was refused comes again, with the same octets and the challenge of then; who was served gets the same again.
     for transaction in refused.iter().chain(&issued) {

@@ -211,7 +211,10 @@ pub fn serve_in_vain(folder: &Folder) -> (Option<i32>, Vec<String>) {
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    std::thread::sleep(Duration::from_millis(100));
+    // The reading thread lets go of the log at its end.
+    while Arc::strong_count(&log) > 1 && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let log = log.lock().expect("no panic").clone();
     (status.code(), log)
 }
