@@ -73,7 +73,7 @@ impl Enroller {
             ..Explanation::default()
         };
         let known = look_up(core, request).await?;
-        let group = match choose(request, &known) {
+        let group = match choose(core, request, &known).await? {
             Ok(group) => group,
             Err(rejection) => return Ok(refused(told, &rejection)),
         };

@@ -34,7 +34,7 @@ impl Step<Recorded> for MatchGroup {
 
     async fn step(&self, recorded: Recorded) -> Result<Flow<Grouped>, EnrollError> {
         let known = look_up(&self.0, &recorded.request).await?;
-        Ok(match choose(&recorded.request, &known) {
+        Ok(match choose(&self.0, &recorded.request, &known).await? {
             Ok(group) => {
                 // Set once per request: the cell is fresh.
                 let _ = recorded.group.set(Arc::clone(&group));
@@ -59,10 +59,20 @@ pub(super) async fn look_up(core: &Core, request: &EnrollmentRequest) -> Result<
 }
 
 /// Chooses the group: the only one of the endpoint, or the one of highest priority that matches.
-pub(super) fn choose(request: &EnrollmentRequest, known: &KnownCredentials) -> Result<Arc<DeviceGroup>, Rejection> {
+pub(super) async fn choose(
+    core: &Core,
+    request: &EnrollmentRequest,
+    known: &KnownCredentials,
+) -> Result<Result<Arc<DeviceGroup>, Rejection>, EnrollError> {
     if let [only] = request.endpoint.groups.as_slice() {
-        return Ok(Arc::clone(only));
+        return Ok(Ok(Arc::clone(only)));
     }
+    // A group that matches by its shared challenge hashes a password: slow.
+    let (request, known) = (request.clone(), known.clone());
+    core.blocking(move || best(&request, &known)).await
+}
+
+fn best(request: &EnrollmentRequest, known: &KnownCredentials) -> Result<Arc<DeviceGroup>, Rejection> {
     let input = MatchInput {
         csr: &request.csr,
         challenge_group: known.challenge.as_ref().map(|c| c.group.as_str()),

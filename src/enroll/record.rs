@@ -123,17 +123,28 @@ async fn recall(core: &Core, request: &EnrollmentRequest, key: &TransactionKey) 
             TransactionState::Refused if transaction.snapshot != request.snapshot.digest_hex() => Recall::New,
             _ => Recall::Reply(reply.into()),
         },
-        Some(Known::Transaction(transaction)) => match transaction.state {
-            TransactionState::Issuing => Recall::Outcome(await_conclusion(core, &request.snapshot, transaction).await?),
-            TransactionState::AwaitingApproval | TransactionState::Unknown => Recall::Outcome(pending(transaction.id)),
-            TransactionState::Refused | TransactionState::Failed => Recall::New,
-            TransactionState::Issued => match is_retry(request, &transaction, core.now()) {
-                true => match stored_certificate(core, &request.snapshot, &transaction).await? {
-                    Some(issued) => Recall::Outcome(Outcome::Issued(issued)),
-                    None => Recall::New,
-                },
-                false => Recall::New,
+        Some(Known::Transaction(transaction)) => {
+            if transaction.key.wire_id != key.wire_id {
+                // The client started over under another transactionID: from now on polls under that one find it too.
+                core.inventory.join(transaction.id, &key.wire_id).await?;
+            }
+            known(core, request, transaction).await?
+        }
+    })
+}
+
+/// What to do with a transaction that is known.
+async fn known(core: &Core, request: &EnrollmentRequest, transaction: Transaction) -> Result<Recall, EnrollError> {
+    Ok(match transaction.state {
+        TransactionState::Issuing => Recall::Outcome(await_conclusion(core, &request.snapshot, transaction).await?),
+        TransactionState::AwaitingApproval | TransactionState::Unknown => Recall::Outcome(pending(transaction.id)),
+        TransactionState::Refused | TransactionState::Failed => Recall::New,
+        TransactionState::Issued => match is_retry(request, &transaction, core.now()) {
+            true => match stored_certificate(core, &request.snapshot, &transaction).await? {
+                Some(issued) => Recall::Outcome(Outcome::Issued(issued)),
+                None => Recall::New,
             },
+            false => Recall::New,
         },
     })
 }

@@ -125,8 +125,10 @@ pub struct TextPattern {
     text: String,
     parts: Vec<Part>,
     ignore_case: bool,
-    /// Ready to use where nothing has to be filled in first.
-    regex: Option<Regex>,
+    /// How many parts at the start and at the end are fixed once they are filled in.
+    fixed: (usize, usize),
+    /// Ready for what lies between them; `None` where holes to be filled lie there too, which takes a fresh expression each time.
+    middle: Option<Regex>,
 }
 
 impl TextPattern {
@@ -137,18 +139,26 @@ impl TextPattern {
             return Err(PatternError::Empty);
         }
         check_selectors(&parts)?;
-        let needs_filling = parts.iter().any(|part| matches!(part, Part::Reference(_)));
-        let regex = match needs_filling {
+        let is_fixed = |part: &&Part| !matches!(part, Part::Capture { .. });
+        let start = parts.iter().take_while(is_fixed).count();
+        let end = parts[start..].iter().rev().take_while(is_fixed).count();
+        let between = &parts[start..parts.len() - end];
+        let needs_filling = between.iter().any(|part| matches!(part, Part::Reference(_)));
+        let middle = match needs_filling {
             true => None,
-            false => Some(compile(&parts, &Captures::new(), ignore_case).ok_or(PatternError::TooLarge)?),
+            false => Some(compile(between, &Captures::new(), ignore_case).ok_or(PatternError::TooLarge)?),
         };
-        Ok(TextPattern { text: text.to_owned(), parts, ignore_case, regex })
+        Ok(TextPattern { text: text.to_owned(), parts, ignore_case, fixed: (start, end), middle })
     }
 
     /// Whether the value fits, with holes filled from what a subject pattern took.
     pub fn matches(&self, value: &str, scope: &Scope<'_>) -> bool {
-        if let Some(regex) = &self.regex {
-            return regex.is_match(value);
+        if let Some(middle) = &self.middle {
+            // Most patterns: `{name}.example.net` has nothing between, `{name}.{domain:…}` has one expression after a fixed start.
+            let (start, end) = self.fixed;
+            let rest = self.strip(value, &self.parts[..start], scope, Side::Start);
+            let rest = rest.and_then(|rest| self.strip(rest, &self.parts[self.parts.len() - end..], scope, Side::End));
+            return rest.is_some_and(|rest| middle.is_match(rest));
         }
         let mut filled = Captures::new();
         for part in &self.parts {
@@ -169,6 +179,33 @@ impl TextPattern {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// The value without the fixed parts at one side; `None` if they are not there.
+    fn strip<'v>(&self, value: &'v str, parts: &[Part], scope: &Scope<'_>, side: Side) -> Option<&'v str> {
+        let mut fixed = String::new();
+        for part in parts {
+            match part {
+                Part::Literal(text) => fixed.push_str(text),
+                Part::Reference(name) | Part::Capture { name, .. } => fixed.push_str(&scope.value(name)?),
+            }
+        }
+        let (found, rest) = match side {
+            Side::Start => value.split_at_checked(fixed.len())?,
+            Side::End => {
+                let (rest, found) = value.split_at_checked(value.len().checked_sub(fixed.len())?)?;
+                (found, rest)
+            }
+        };
+        let same = if self.ignore_case { found.eq_ignore_ascii_case(&fixed) } else { found == fixed };
+        same.then_some(rest)
+    }
+}
+
+/// At which side of a value fixed parts are looked for.
+#[derive(Clone, Copy)]
+enum Side {
+    Start,
+    End,
 }
 
 /// A text with holes to be filled: `{name}` with what a subject pattern took, `{subject.serialNumber}` with what stands in the

@@ -1,5 +1,7 @@
 //! Keys that are of an accepted kind and still no good.
 
+use std::sync::LazyLock;
+
 use der::asn1::UintRef;
 use der::{Decode, Sequence};
 use spki::SubjectPublicKeyInfoRef;
@@ -33,8 +35,28 @@ fn rsa_weakness(modulus: &[u8], exponent: &[u8]) -> Option<String> {
     if exponent.last().is_none_or(|last| last & 1 == 0) || matches!(exponent, [1]) {
         return Some("the RSA exponent is even or 1".into());
     }
-    let factor = small_primes().find(|prime| modulus.iter().fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % prime) == 0);
-    factor.map(|prime| format!("the RSA modulus can be divided by {prime}"))
+    static PRODUCTS: LazyLock<Vec<(u64, Vec<u32>)>> = LazyLock::new(products);
+    // One long division for several primes at a time: the remainder by their product tells the remainder by each.
+    PRODUCTS.iter().find_map(|(product, primes)| {
+        let rest = modulus.iter().fold(0, |rest, octet| (rest * 256 + u64::from(*octet)) % product);
+        let factor = primes.iter().find(|prime| rest % u64::from(**prime) == 0)?;
+        Some(format!("the RSA modulus can be divided by {factor}"))
+    })
+}
+
+/// The small primes in groups, each with its product below 2^56, so that another octet can be shifted in.
+fn products() -> Vec<(u64, Vec<u32>)> {
+    let mut groups: Vec<(u64, Vec<u32>)> = Vec::new();
+    for prime in small_primes() {
+        match groups.last_mut().filter(|(product, _)| *product < (1 << 56) / u64::from(prime)) {
+            Some((product, primes)) => {
+                *product *= u64::from(prime);
+                primes.push(prime);
+            }
+            None => groups.push((prime.into(), vec![prime])),
+        }
+    }
+    groups
 }
 
 /// All primes below 752, the bound of the baseline requirements.
@@ -70,6 +92,14 @@ mod tests {
         assert!(rsa_weakness(&[0xff, 0xfe], &[3]).unwrap().contains("divided by 2"));
         // 751 * 65537
         assert!(rsa_weakness(&(751u64 * 65537).to_be_bytes(), &[3]).unwrap().contains("divided by 751"));
+    }
+
+    #[test]
+    fn every_small_prime_is_found_alone() {
+        for prime in small_primes() {
+            let found = rsa_weakness(&(u64::from(prime) * 65537).to_be_bytes(), &[3]).unwrap_or_default();
+            assert!(found.ends_with(&format!("by {prime}")), "{prime}: {found}");
+        }
     }
 
     #[test]
