@@ -23,6 +23,7 @@ struct Kept {
     der: Vec<u8>,
     revoked: Vec<RevokedCertificate>,
     renew_at: Timestamp,
+    next_update: Timestamp,
 }
 
 /// Whose CRL is wanted, and how it is signed.
@@ -36,7 +37,8 @@ pub(super) struct CrlIssuer<'a> {
 impl CrlCache {
     /// Gives the kept CRL, or makes a new one if something was revoked since or half the life of the kept one is over.
     ///
-    /// The lock is held meanwhile: many who ask at once cause one CRL, not many.
+    /// The lock is held meanwhile: many who ask at once cause one CRL, not many. That is what the second half is for: where no new
+    /// one can be made now, the kept one still tells the truth.
     pub(super) async fn current(
         &self,
         issuer: CrlIssuer<'_>,
@@ -44,49 +46,65 @@ impl CrlCache {
         now: Timestamp,
         signer: impl FnOnce() -> Result<Arc<dyn Signer>, LocalCaError> + Send + 'static,
     ) -> Result<Vec<u8>, UpstreamError> {
-        let failed = |reason: String| UpstreamError::Failed { upstream: issuer.upstream.to_owned(), reason };
         let mut revoked = register.revoked(issuer.certificate).await?;
         revoked.sort_by(|a, b| a.serial.cmp(&b.serial));
 
         let fingerprint = issuer.certificate.fingerprint();
         let mut kept = self.kept.lock().await;
-        if let Some(kept) = kept.get(&fingerprint)
-            && kept.revoked == revoked
-            && now < kept.renew_at
-        {
-            return Ok(kept.der.clone());
+        let good = kept.get(&fingerprint).filter(|kept| kept.revoked == revoked && now < kept.next_update);
+        if let Some(good) = good.filter(|good| now < good.renew_at) {
+            return Ok(good.der.clone());
         }
-
-        let number = register.next_crl_number(issuer.certificate).await?;
-        let end = |part: u32| {
-            now.checked_add(issuer.settings.crl_validity / part).map_err(|e| failed(format!("the CRL would never end: {e}")))
-        };
-        let (next_update, renew_at) = (end(1)?, end(2)?);
-        let template = CrlTemplate {
-            issuer: issuer.certificate.subject().clone(),
-            authority_key_identifier: key_identifier(issuer.certificate).map_err(|e| failed(e.to_string()))?,
-            number,
-            this_update: now,
-            next_update,
-            revoked: revoked.clone(),
-        };
-        let sign = move || -> Result<Vec<u8>, LocalCaError> {
-            let signer = signer()?;
-            let algorithm = *signer.algorithms().first().ok_or(crate::crypto::CryptoError::Unsupported)?;
-            Ok(template.sign(signer.as_ref(), algorithm)?)
-        };
-        let der = issuer
-            .pool
-            .run(sign)
-            .await
-            .map_err(|full| failed(full.to_string()))?
-            .map_err(|e| failed(format!("cannot sign the CRL: {e}")))?;
-        kept.insert(fingerprint, Kept { der: der.clone(), revoked, renew_at });
-        Ok(der)
+        match make(issuer, register, now, revoked, signer).await {
+            Ok(made) => {
+                let der = made.der.clone();
+                kept.insert(fingerprint, made);
+                Ok(der)
+            }
+            Err(error) => match good {
+                Some(good) => {
+                    tracing::warn!("No new CRL could be made, the one before is given until {}: {error}.", good.next_update);
+                    Ok(good.der.clone())
+                }
+                None => Err(error),
+            },
+        }
     }
 
     /// Forgets what is kept.
     pub(super) async fn forget(&self) {
         self.kept.lock().await.clear();
     }
+}
+
+/// Signs a new CRL on the pool.
+async fn make(
+    issuer: CrlIssuer<'_>,
+    register: &dyn RevocationRegister,
+    now: Timestamp,
+    revoked: Vec<RevokedCertificate>,
+    signer: impl FnOnce() -> Result<Arc<dyn Signer>, LocalCaError> + Send + 'static,
+) -> Result<Kept, UpstreamError> {
+    let failed = |reason: String| UpstreamError::Failed { upstream: issuer.upstream.to_owned(), reason };
+    let number = register.next_crl_number(issuer.certificate).await?;
+    let end = |part: u32| {
+        now.checked_add(issuer.settings.crl_validity / part).map_err(|e| failed(format!("the CRL would never end: {e}")))
+    };
+    let (next_update, renew_at) = (end(1)?, end(2)?);
+    let template = CrlTemplate {
+        issuer: issuer.certificate.subject().clone(),
+        authority_key_identifier: key_identifier(issuer.certificate).map_err(|e| failed(e.to_string()))?,
+        number,
+        this_update: now,
+        next_update,
+        revoked: revoked.clone(),
+    };
+    let sign = move || -> Result<Vec<u8>, LocalCaError> {
+        let signer = signer()?;
+        let algorithm = *signer.algorithms().first().ok_or(crate::crypto::CryptoError::Unsupported)?;
+        Ok(template.sign(signer.as_ref(), algorithm)?)
+    };
+    let signed = issuer.pool.run(sign).await.map_err(|full| failed(full.to_string()))?;
+    let der = signed.map_err(|e| failed(format!("cannot sign the CRL: {e}")))?;
+    Ok(Kept { der, revoked, renew_at, next_update })
 }

@@ -94,6 +94,7 @@ const KEY: IdempotencyKey = IdempotencyKey([7; 16]);
 struct Register {
     revoked: StdMutex<Vec<RevokedCertificate>>,
     number: AtomicU64,
+    read_only: std::sync::atomic::AtomicBool,
 }
 
 impl Register {
@@ -115,6 +116,9 @@ impl RevocationRegister for Register {
     }
 
     async fn next_crl_number(&self, _issuer: &Certificate) -> Result<u64, UpstreamError> {
+        if self.read_only.load(Ordering::SeqCst) {
+            return Err(UpstreamError::Failed { upstream: "inventory".into(), reason: "the disk is full".into() });
+        }
         Ok(self.number.fetch_add(1, Ordering::SeqCst) + 1)
     }
 }
@@ -346,6 +350,16 @@ async fn a_crl_is_kept_until_it_is_half_over_or_something_is_revoked() {
     let ca = ca.with_clock(Arc::new(Later(3 * DAY)));
     assert_eq!(CrlSource::crl(&ca, "root", &register).await.unwrap(), second);
     let ca = ca.with_clock(Arc::new(Later(4 * DAY)));
+    // Where no new one can be made, the old one is good until its end, unless something was revoked.
+    register.read_only.store(true, Ordering::SeqCst);
+    assert_eq!(CrlSource::crl(&ca, "root", &register).await.unwrap(), second);
+    let ca = ca.with_clock(Arc::new(Later(8 * DAY)));
+    assert!(CrlSource::crl(&ca, "root", &register).await.is_err());
+    let ca = ca.with_clock(Arc::new(Later(4 * DAY)));
+    let entry = register.revoked.lock().unwrap().pop().unwrap();
+    assert!(CrlSource::crl(&ca, "root", &register).await.is_err());
+    register.revoked.lock().unwrap().push(entry);
+    register.read_only.store(false, Ordering::SeqCst);
     assert_ne!(CrlSource::crl(&ca, "root", &register).await.unwrap(), second);
     assert_eq!(register.made(), 3);
 
