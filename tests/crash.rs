@@ -126,7 +126,11 @@ async fn killed_at(point: &str, retry: Retry) {
     let what = format!("killed at {point}, {retry:?}");
     let folder = Folder::new();
     let challenge = folder.challenges(1).await.remove(0);
-    let key = rsa_key();
+    let key = match retry {
+        Retry::SameOctets => rsa_key(),
+        // Its reply is encrypted under the challenge, which has to outlive the crash too.
+        Retry::FreshMessage => DeviceKey::generate(KeyAlgorithm::EcdsaP256).expect("a key"),
+    };
     let halted = folder.file("halted");
     let process = halting(&folder, point, &halted);
     let client = process.client();
