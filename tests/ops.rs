@@ -323,6 +323,22 @@ fn a_dead_upstream_is_found() {
     assert!(text(&gone.stderr).contains("ecdsa-p256"), "{}", text(&gone.stderr));
 }
 
+#[test]
+fn a_key_of_another_kind_takes_no_groups_ca_away() {
+    let data = Data::copy();
+    good(data.run(&["ca", "next", "ecdsa-p256", "--key", "ecdsa-p384"]));
+    let before = data.read("ca/ecdsa-p256/certificate.pem");
+    let refused = data.run(&["ca", "activate", "ecdsa-p256"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("default (ecdsa-sha256)"), "{}", text(&refused.stderr));
+    assert_eq!(data.read("ca/ecdsa-p256/certificate.pem"), before);
+    // Once no group needs the old kind, it goes; and nothing is wrong then.
+    data.edit("policies/default.toml", "\"ecdsa-p256\"", "\"ecdsa-p384\"");
+    good(data.run(&["ca", "activate", "ecdsa-p256"]));
+    assert_ne!(data.read("ca/ecdsa-p256/certificate.pem"), before);
+    good(data.run(&["check-config", "--online"]));
+}
+
 /// Makes a certificate for HTTPS and puts it in place as deployments do: written beside, then renamed.
 fn tls_certificate(data: &Data, name: &str) {
     std::fs::create_dir_all(data.path("tls")).unwrap();

@@ -164,6 +164,7 @@ impl CaCommand {
             CaCommand::Activate { name } => {
                 let changing = Changing::begin(global, &config).await?;
                 let local = load(&config)?;
+                keeps_groups(&config, &local, &name)?;
                 let now = local.activate_next(&name)?;
                 output::print(&format!("{name} signs with its new key now, valid until {}.\n", now.not_after()));
                 changing.end().await?;
@@ -226,6 +227,22 @@ pub(super) fn load(config: &Config) -> Result<LocalCa, Failed> {
     let (name, dir) = local_upstream(config)?;
     let passphrase = Folder::of(config).passphrase()?;
     Ok(LocalCa::load(name, dir, &passphrase, CryptoPool::start(1, 8))?)
+}
+
+/// Refuses a next key that cannot sign what groups get from this CA now: the configuration would not load any more.
+fn keeps_groups(config: &Config, local: &LocalCa, name: &str) -> Result<(), Failed> {
+    let Some(key) = local.next_certificate(name).and_then(|next| next.key()) else { return Ok(()) };
+    let left = config.groups.iter().filter_map(|(group, _)| {
+        let profile = config.profile(&group.profile)?;
+        let from_here = profile.issuer.upstream == local.name() && profile.issuer.ca == name;
+        (from_here && !setup::can_sign(key, profile.signature)).then(|| format!("{} ({})", group.name, profile.signature))
+    });
+    match left.collect::<Vec<_>>().join(", ") {
+        groups if groups.is_empty() => Ok(()),
+        groups => Err(Failed::new(format!(
+            "the next key of {name} ({key}) cannot sign for these groups: {groups}; give them another profile first"
+        ))),
+    }
 }
 
 fn known(local: &LocalCa, name: &str) -> Result<Arc<Certificate>, Failed> {

@@ -144,6 +144,14 @@ fn ra_issuer(config: &Config) -> Option<(&str, &Path, &str)> {
         .map(|(profile, dir)| (profile.issuer.upstream.as_str(), dir, profile.issuer.ca.as_str()))
 }
 
+/// Whether a CA with this key signs so.
+pub fn can_sign(key: KeyAlgorithm, signature: SignatureAlgorithm) -> bool {
+    match (ca_key(signature), key) {
+        (Some(KeyAlgorithm::Rsa(_)), KeyAlgorithm::Rsa(_)) => true,
+        (needed, key) => needed == Some(key),
+    }
+}
+
 /// The key of a CA that signs so; `None` where the embedded CA makes none.
 fn ca_key(signature: SignatureAlgorithm) -> Option<KeyAlgorithm> {
     use SignatureAlgorithm::*;

@@ -48,8 +48,8 @@ pub enum OperateError {
     /// Several certificates fit.
     #[error("{0:?} fits several certificates: give more of the serial or fingerprint")]
     Ambiguous(String),
-    /// The upstream did not revoke; the inventory has not changed.
-    #[error("the issuer did not revoke the certificate: {0}")]
+    /// The upstream did not revoke, or gave no CRL; the inventory has not changed.
+    #[error("the CA did not do it: {0}")]
     Upstream(#[from] UpstreamError),
     /// The store failed.
     #[error(transparent)]
