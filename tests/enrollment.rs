@@ -179,7 +179,8 @@ async fn a_denied_request_is_refused_and_its_challenge_stays_spent() {
     let waiting = world.inventory.transactions(TransactionState::AwaitingApproval, 10).await.expect("listed");
     world.enroller.deny(waiting[0].id, "never heard of it", "alice").await.expect("denied");
     assert_eq!(world.work().await, 0);
-    assert_eq!(world.enroll(request).await, "refused challenge-spent");
+    assert_eq!(world.enroll(request).await, "refused denied");
+    assert_eq!(world.enroll(world.request("routers", &Device::new("r2"), Some(&challenge))).await, "refused challenge-spent");
     let events: Vec<_> = world.inventory.audit_log(0, 10).await.expect("a log").into_iter().map(|r| r.event.event).collect();
     assert_eq!(events, ["challenge.created", "approval.requested", "approval.denied", "request.refused"]);
 }

@@ -138,6 +138,10 @@ async fn known(core: &Core, request: &EnrollmentRequest, transaction: Transactio
     Ok(match transaction.state {
         TransactionState::Issuing => Recall::Outcome(await_conclusion(core, &request.snapshot, transaction).await?),
         TransactionState::AwaitingApproval | TransactionState::Unknown => Recall::Outcome(pending(transaction.id)),
+        // People said no to this very wish: a device that polls by asking again hears that, and not that its challenge is spent.
+        TransactionState::Refused if was_denied(&transaction) && same_credential(request, &transaction) => {
+            Recall::Outcome(stored_outcome(core, &request.snapshot, &transaction).await?)
+        }
         TransactionState::Refused | TransactionState::Failed => Recall::New,
         TransactionState::Issued => match is_retry(request, &transaction, core.now()) {
             true => match stored_certificate(core, &request.snapshot, &transaction).await? {
@@ -179,8 +183,15 @@ fn is_retry(request: &EnrollmentRequest, transaction: &Transaction, now: Timesta
     let replay =
         request.endpoint.groups.iter().find(|group| Some(&group.name) == transaction.group.as_ref()).map(|group| group.replay);
     let soon = replay.is_some_and(|replay| now <= after(transaction.updated_at, replay));
-    let same = request.challenge.as_ref().map(|text| challenge::digest(text)) == transaction.challenge;
-    soon && same
+    soon && same_credential(request, transaction)
+}
+
+fn same_credential(request: &EnrollmentRequest, transaction: &Transaction) -> bool {
+    request.challenge.as_ref().map(|text| challenge::digest(text)) == transaction.challenge
+}
+
+fn was_denied(transaction: &Transaction) -> bool {
+    transaction.rejection.as_deref() == Some(RejectionCode::Denied.name())
 }
 
 /// Waits for another task that works on the same transaction, as long as the client is likely to have patience.
