@@ -285,6 +285,9 @@ fn a_certificate_renews_itself_by_either_message_and_can_be_asked_for() {
 fn a_wrong_challenge_is_refused_and_a_challenge_is_good_once() {
     let world = world();
     let client = world.client("wide", Options::default());
+    // A key of its own: a request that comes while another of the same key is open gets that one's answer.
+    let key = DeviceKey::generate(KeyAlgorithm::Rsa(2048)).unwrap();
+    let rsa = || key.clone();
     let refused = |challenge: &str, name: &str| match world.run(client.enroll(request(rsa(), name, challenge))).unwrap().outcome {
         Outcome::Failed(failure) => failure.fail_info,
         other => panic!("{other:?}"),
