@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use der::pem::LineEnding;
 use der::{Decode, SecretDocument};
@@ -30,6 +31,7 @@ pub fn read_key(path: &Path, passphrase: Option<&str>) -> Result<Zeroizing<Vec<u
                 ))
             };
             let sealed = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| unsupported(&error))?;
+            let _turn = turn();
             let opened = sealed.decrypt(passphrase).map_err(|error| match error {
                 pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed) | pkcs8::Error::Asn1(_) => {
                     KeystoreError::WrongPassphrase { path: path.to_owned() }
@@ -53,6 +55,16 @@ pub fn read_key(path: &Path, passphrase: Option<&str>) -> Result<Zeroizing<Vec<u
         (other, _) => Err(malformed(&format!(
             "the PEM block is {other:?}, not a PKCS#8 private key; convert it with `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`"
         ))),
+    }
+}
+
+/// A turn at opening a key: scrypt takes 16 MiB each, so that two at a time keep both the memory and the time of a start low.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+    // Nothing is behind the locks, so nothing can be left broken by a panic.
+    match TURNS[0].try_lock() {
+        Ok(turn) => turn,
+        Err(_) => TURNS[1].lock().unwrap_or_else(PoisonError::into_inner),
     }
 }
 
