@@ -30,7 +30,7 @@ async fn a_device_with_a_challenge_gets_a_certificate() {
 }
 
 #[tokio::test]
-async fn the_same_message_gets_the_same_bytes_and_a_new_one_the_same_certificate() {
+async fn p02_the_same_message_gets_the_same_bytes_and_a_new_one_the_same_certificate() {
     let world = World::new(&[("routers", ROUTERS)]);
     let device = Device::new("r1");
     let challenge = world.challenge("routers").await;
@@ -66,7 +66,7 @@ async fn p15_without_any_way_in_nobody_enrolls() {
 }
 
 #[tokio::test]
-async fn wrong_spent_expired_revoked_and_foreign_challenges_are_refused_and_told_apart_in_the_log() {
+async fn p11_wrong_spent_expired_revoked_and_foreign_challenges_are_refused_and_told_apart_in_the_log() {
     let bound = ROUTERS.replace("ttl = \"1h\"", "ttl = \"1h\", bind = [\"subject.commonName\"]");
     let world = World::new(&[("routers", ROUTERS), ("bound", &bound)]);
     let refuse =
@@ -123,7 +123,7 @@ async fn a_challenge_is_redeemed_once_however_many_try() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_copies_of_one_request_get_one_certificate() {
+async fn p18_many_copies_of_one_request_get_one_certificate() {
     let world = Arc::new(World::new(&[("routers", ROUTERS)]));
     let challenge = world.challenge("routers").await;
     let request = world.request("routers", &Device::new("r1"), Some(&challenge));
@@ -145,7 +145,7 @@ async fn many_copies_of_one_request_get_one_certificate() {
 }
 
 #[tokio::test]
-async fn p01_approval_waits_over_a_restart_and_issues_what_was_approved() {
+async fn p03_approval_waits_for_days_over_a_restart_and_issues_what_was_approved() {
     let world = World::new(&[("routers", &manual())]);
     let device = Device::new("r1");
     let challenge = world.challenge("routers").await;
@@ -186,7 +186,7 @@ async fn a_denied_request_is_refused_and_its_challenge_stays_spent() {
 }
 
 #[tokio::test]
-async fn p08_renewal_is_bound_to_what_it_renews() {
+async fn p10_renewal_needs_no_challenge_and_is_bound_to_what_it_renews() {
     let world = World::new(&[("routers", ROUTERS), ("others", ROUTERS)]);
     let mut device = Device::new("r1");
     let challenge = world.challenge("routers").await;
@@ -210,7 +210,7 @@ async fn p08_renewal_is_bound_to_what_it_renews() {
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_renews_nothing() {
+async fn p21_a_revoked_certificate_renews_nothing_and_a_new_challenge_does() {
     let world = World::new(&[("routers", &ROUTERS.replace(", window = \"30d\"", ""))]);
     let mut device = Device::new("r1");
     let challenge = world.challenge("routers").await;

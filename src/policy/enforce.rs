@@ -692,7 +692,7 @@ mod tests {
 
     /// P20: the strong mapping of Intune (KB5014754) comes through as it is.
     #[test]
-    fn the_strong_mapping_comes_through() {
+    fn p20_the_strong_mapping_comes_through() {
         let policy = "[enforce]\nsan = { uri = [\"tag:microsoft.com,2022-09-14:sid:{sid:S-1-[0-9-]{1,180}}\"] }";
         let tag = SubjectAltName::Uri("tag:microsoft.com,2022-09-14:sid:S-1-5-21-1004336348-1177238915-682003330-512".into());
         let permit =
@@ -753,7 +753,7 @@ mod tests {
 
     /// P16: whoever asks to be a CA is not made one.
     #[test]
-    fn nobody_becomes_a_ca() {
+    fn p16_nobody_becomes_a_ca() {
         let ask = Ask { key_usage: Some(KeyUsage::KEY_CERT_SIGN.union(KeyUsage::DIGITAL_SIGNATURE)), ..Ask::default() };
         let mut case = Case::new("", csr("CN=a", &ask));
         assert_eq!(case.permit().unwrap().key_usage, KeyUsage::DIGITAL_SIGNATURE);
