@@ -6,7 +6,7 @@ use super::core::Core;
 use super::issue;
 use super::select_profile::Ordered;
 use super::stage::{Flow, Step};
-use super::{EnrollError, Intent, Outcome, Rejection, RejectionCode};
+use super::{EnrollError, Outcome, Rejection, RejectionCode};
 use crate::inventory::{Opened, TransactionState};
 use crate::policy::Approval;
 
@@ -27,7 +27,8 @@ impl Step<Ordered> for Approve {
         let waits = match grouped.group.approval {
             Approval::Automatic => false,
             Approval::Manual => true,
-            Approval::ManualFirst => grouped.recorded.request.intent == Intent::Initial,
+            // A message signed with some certificate of ours is no renewal yet: only one whose certificate was the proof is.
+            Approval::ManualFirst => ordered.permitted.authenticated.proof.renews().is_none(),
         };
         if !waits {
             return Ok(Flow::Continue(Approved { ordered }));
