@@ -26,7 +26,8 @@ pub trait Inventory: Send + Sync {
     // --- transactions ---
 
     /// What is already known of a request: the stored reply to the very same message, the transaction with this key, or else an
-    /// open transaction of the same keys under another transaction identifier.
+    /// open transaction of the same keys under another transaction identifier. A reply that refuses counts only as long as the
+    /// transaction with this key was refused too.
     async fn recall(&self, message: &[u8; 32], key: &TransactionKey) -> Result<Option<Known>, InventoryError>;
 
     /// Writes a transaction with its order and first attempt, redeems its challenge for it, and appends the audit events, all
@@ -44,7 +45,8 @@ pub trait Inventory: Send + Sync {
     /// already, nothing changes and the stored one comes back, so that the certificate that was first is the one delivered.
     async fn conclude(&self, conclusion: Conclusion) -> Result<Concluded, InventoryError>;
 
-    /// Stores the bytes of a final reply under the digest of the message that they answer.
+    /// Stores the bytes of a final reply under the digest of the message that they answer. The first reply stays; only that of a
+    /// refused transaction gives way to a later one.
     async fn store_reply(&self, transaction: TransactionId, message: &[u8; 32], reply: &[u8]) -> Result<(), InventoryError>;
 
     /// One transaction.

@@ -23,7 +23,7 @@ macro_rules! tests {
             an_unknown_request_is_unknown, a_transaction_comes_back_as_it_was_written, the_same_message_brings_the_same_reply,
             other_wire_identifier_joins_while_open, a_joined_identifier_finds_the_final_transaction,
             different_keys_do_not_meet, a_final_transaction_is_known_and_may_recur, a_poll_finds_the_newest,
-            a_refusal_is_kept_with_its_reply, the_first_reply_to_a_message_stays,
+            a_refusal_is_kept_with_its_reply, a_refusal_gives_way_to_what_came_later, the_first_reply_to_a_message_stays,
         });
         $crate::inventory::conformance::tests!($make: lifecycle {
             opening_twice_changes_nothing, a_request_that_was_overtaken_gets_what_was_issued,

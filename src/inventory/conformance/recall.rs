@@ -153,3 +153,19 @@ pub(crate) async fn the_first_reply_to_a_message_stays(store: Store) {
     assert_eq!(reply, b"first");
     assert!(store.store_reply(TransactionId::new(), &[9; 32], b"of nothing").await.is_err());
 }
+
+pub(crate) async fn a_refusal_gives_way_to_what_came_later(store: Store) {
+    let mut refused = transaction(key(1));
+    refused.state = TransactionState::Refused;
+    let write = RefusedTransaction { transaction: refused, reply: Some((MESSAGE, b"no".to_vec())), events: Vec::new() };
+    store.refuse(write).await.expect("refuses");
+    // The same message again, under a policy that lets it through.
+    let new = new(1);
+    opened(&store, &new).await;
+    assert_eq!(known(&store, &key(1)).await, Some(Known::Transaction(new.transaction.clone())));
+    let mut conclusion = issued(&new, certificate(1, new.transaction.id));
+    conclusion.reply = Some((MESSAGE, b"yes".to_vec()));
+    store.conclude(conclusion).await.expect("concludes");
+    let transaction = stored(&store, new.transaction.id).await;
+    assert_eq!(known(&store, &key(1)).await, Some(Known::Reply { transaction, reply: b"yes".to_vec() }));
+}

@@ -163,7 +163,7 @@ pub(super) fn of_transaction(connection: &rusqlite::Connection, id: TransactionI
 }
 
 /// The rejection of a transaction that people denied.
-const DENIED: &str = "denied";
+pub(super) const DENIED: &str = "denied";
 
 /// What changes in a transaction's row.
 struct Update<'a> {

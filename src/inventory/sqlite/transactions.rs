@@ -2,9 +2,9 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::challenges;
 use super::rows::{self, damaged, renews, select_transaction, time};
 use super::writer::Write;
+use super::{attempts, challenges};
 use crate::inventory::{
     Attempt, AttemptState, DeviceLimit, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, Transaction,
     TransactionId, TransactionKey, TransactionState,
@@ -18,6 +18,13 @@ pub(super) fn recall(connection: &Connection, message: &[u8; 32], key: &Transact
         .optional()?;
     if let Some((number, reply)) = reply {
         let transaction = by_number(connection, number)?.ok_or_else(|| damaged("a reply without its transaction"))?;
+        // A refusal may have been looked at afresh since, by a policy that changed: what came of that counts.
+        if transaction.state == TransactionState::Refused
+            && let Some(later) = by_key(connection, key)?
+            && (later.state != TransactionState::Refused || later.rejection.as_deref() == Some(attempts::DENIED))
+        {
+            return Ok(Some(Known::Transaction(later)));
+        }
         return Ok(Some(Known::Reply { transaction, reply }));
     }
     for find in [by_key, by_alias, open_of_keys] {
@@ -153,7 +160,7 @@ pub(super) fn refuse(write: &mut Write<'_>, refused: RefusedTransaction) -> Resu
     write.chain.append(write.connection, refused.events)
 }
 
-/// Stores a reply; the first one to a message stays.
+/// Stores a reply; the first one to a message stays, unless it was a refusal that was looked at afresh.
 pub(super) fn store_reply(
     write: &mut Write<'_>,
     transaction: TransactionId,
@@ -176,7 +183,9 @@ pub(super) fn insert_reply(
     connection
         .prepare_cached(
             "INSERT INTO replies (message, transaction_number, stored_at, reply) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (message) DO NOTHING",
+             ON CONFLICT (message) DO UPDATE SET transaction_number = excluded.transaction_number, stored_at = excluded.stored_at,
+                 reply = excluded.reply
+             WHERE (SELECT state FROM transactions t WHERE t.number = replies.transaction_number) = 'refused'",
         )?
         .execute(params![message, number, at, reply])?;
     Ok(())
