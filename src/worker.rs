@@ -103,7 +103,7 @@ impl Worker {
 
 async fn carry_on(enroller: &Enroller, transaction: Transaction, attempt: Attempt) -> Result<(), EnrollError> {
     let core = Arc::clone(enroller.core());
-    let order = Arc::new(stored_order(&transaction)?);
+    let order = Arc::new(stored_order(&core, &transaction)?);
     let snapshot = enroller.snapshot();
     if attempt.state == AttemptState::Submitted {
         // It may have reached the issuer before a crash: only an issuer that finds it again may be asked again. The local CA, for

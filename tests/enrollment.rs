@@ -320,3 +320,65 @@ async fn explain_says_what_would_happen_and_does_nothing() {
     assert!(world.inventory.transactions(TransactionState::AwaitingApproval, 1).await.expect("listed").is_empty());
     assert_eq!(world.enroll(request).await, "pending");
 }
+
+#[tokio::test]
+async fn the_same_message_after_a_change_of_policy_waits_and_is_issued() {
+    let world = World::new(&[("routers", &manual().replace("CN={name:[a-z0-9-]{1,32}}", "CN={name:[0-9]+}"))]);
+    let device = Device::new("r1");
+    let challenge = world.challenge("routers").await;
+    let request = world.request("routers", &device, Some(&challenge));
+    assert_eq!(world.enroll(request.clone()).await, "refused subject-not-allowed");
+    world.change_policy("routers", &manual());
+    let again = || {
+        let mut again = world.request("routers", &device, Some(&challenge));
+        again.message = request.message;
+        again
+    };
+    assert_eq!(world.enroll(again()).await, "pending");
+    // The refusal is older than the wait, and does not come back.
+    assert_eq!(world.enroll(again()).await, "pending");
+    let waiting = world.inventory.transactions(TransactionState::AwaitingApproval, 10).await.expect("listed");
+    assert_eq!(waiting.len(), 1);
+    world.enroller.approve(waiting[0].id, "alice").await.expect("approved");
+    world.work().await;
+    let answer = world.enroll(again()).await;
+    assert!(answer.starts_with("issued "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_proves_nothing_does_not_skip_the_first_approval() {
+    let careful = ROUTERS.replace("[enforce]", "[enforce]\napproval = \"manual-first\"");
+    let world = World::new(&[("routers", &careful), ("others", ROUTERS)]);
+    let mut device = Device::new("r1");
+    let challenge = world.challenge("others").await;
+    let answer = world.enroll(world.request("others", &device, Some(&challenge))).await;
+    let certificate = world.certificate(&answer).await;
+    device.certificate = Some(Arc::clone(&certificate));
+    // Signed with a certificate of another group, let in by the challenge: the first enrollment in this one.
+    let newcomer = Device { certificate: device.certificate.clone(), ..Device::new("r1") };
+    let challenge = world.challenge("routers").await;
+    assert_eq!(world.enroll(world.request("routers", &newcomer, Some(&challenge))).await, "pending");
+}
+
+#[tokio::test]
+async fn the_record_holds_no_challenge() {
+    let world = World::new(&[("routers", ROUTERS), ("slow", &manual())]);
+    let issued = world.challenge("routers").await;
+    let answer = world.enroll(world.request("routers", &Device::new("r1"), Some(&issued))).await;
+    assert!(answer.starts_with("issued "), "{answer}");
+    let waiting = world.challenge("slow").await;
+    assert_eq!(world.enroll(world.request("slow", &Device::new("r2"), Some(&waiting))).await, "pending");
+    let refused = "a-shared-secret-of-somebody";
+    assert_eq!(world.enroll(world.request("routers", &Device::new("r3"), Some(refused))).await, "refused challenge-wrong");
+    for file in std::fs::read_dir(world.folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if !file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("inventory.sqlite")) {
+            continue;
+        }
+        let octets = std::fs::read(&file).expect("read");
+        for challenge in [issued.as_str(), &waiting, refused] {
+            for form in [challenge.to_owned(), hex::encode(challenge)] {
+                assert!(!octets.windows(form.len()).any(|w| w == form.as_bytes()), "{form} stands in {}", file.display());
+            }
+        }
+    }
+}

@@ -103,7 +103,7 @@ pub(super) fn new_transaction(core: &Core, ordered: &Ordered, state: Transaction
     let (grouped, order) = (&authenticated.grouped, &ordered.order);
     let request = &grouped.recorded.request;
     let now = core.now();
-    let json = serde_json::to_string(order).map_err(|error| EnrollError::Internal(error.to_string()))?;
+    let json = super::seal::order_to_store(&core.sealer, order)?;
     let sealed_challenge = match &request.challenge {
         Some(text) if request.reply.needs_challenge() => core.sealer.seal(text),
         _ => None,
@@ -114,7 +114,7 @@ pub(super) fn new_transaction(core: &Core, ordered: &Ordered, state: Transaction
         state,
         protocol: request.protocol.to_owned(),
         group: Some(grouped.group.name.clone()),
-        csr: order.csr.clone(),
+        csr: request.csr.without_challenge(),
         subject: request.csr.subject().to_string(),
         source: Some(request.peer.ip()),
         received_at: request.received_at,

@@ -114,7 +114,7 @@ impl Enroller {
     pub async fn approve(&self, id: TransactionId, operator: &str) -> Result<Transaction, OperateError> {
         let core = self.core();
         let waiting = core.inventory.transaction(id).await?.ok_or(OperateError::NotWaiting(id))?;
-        let order = stored_order(&waiting)?;
+        let order = stored_order(core, &waiting)?;
         let now = core.now();
         let attempt = Attempt {
             id: AttemptId::new(),
@@ -210,12 +210,12 @@ impl Enroller {
 }
 
 /// The order of a stored transaction.
-pub(crate) fn stored_order(transaction: &Transaction) -> Result<IssuanceOrder, EnrollError> {
+pub(crate) fn stored_order(core: &Core, transaction: &Transaction) -> Result<IssuanceOrder, EnrollError> {
     let json = transaction
         .order
         .as_deref()
         .ok_or_else(|| EnrollError::Internal(format!("transaction {} has no order", transaction.id)))?;
-    serde_json::from_str(json)
+    super::seal::stored_order(&core.sealer, json)
         .map_err(|error| EnrollError::Internal(format!("the order of transaction {}: {error}", transaction.id)))
 }
 

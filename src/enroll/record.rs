@@ -297,7 +297,7 @@ async fn refuse(
         state: TransactionState::Refused,
         protocol: request.protocol.to_owned(),
         group: Some(group.to_owned()).filter(|name| !name.is_empty()),
-        csr: request.csr.der().to_vec(),
+        csr: request.csr.without_challenge(),
         subject: request.csr.subject().to_string(),
         source: Some(request.peer.ip()),
         received_at: request.received_at,

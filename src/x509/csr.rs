@@ -33,6 +33,7 @@ pub struct VerifiedCsr {
     key: KeyAlgorithm,
     signature_algorithm: SignatureAlgorithm,
     challenge_password: Option<Zeroizing<String>>,
+    challenge_at: Option<Range<usize>>,
     extensions: Vec<Extension>,
     subject_alt_names: Vec<SubjectAltName>,
     key_usage: Option<KeyUsage>,
@@ -80,6 +81,7 @@ impl VerifiedCsr {
                 .transpose()?
                 .unwrap_or_default(),
             challenge_password: attributes.challenge_password,
+            challenge_at: attributes.challenge_at,
             extensions: attributes.extensions,
             der: Zeroizing::new(der.to_vec()),
         };
@@ -95,6 +97,15 @@ impl VerifiedCsr {
     /// The bytes, as they came.
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The request for the record: stars stand where the challengePassword stood, so its signature no longer verifies.
+    pub fn without_challenge(&self) -> Vec<u8> {
+        let mut der = self.der.to_vec();
+        if let Some(challenge) = &self.challenge_at {
+            der[challenge.clone()].fill(b'*');
+        }
+        der
     }
 
     /// The subject.
@@ -160,6 +171,7 @@ impl std::fmt::Debug for VerifiedCsr {
 #[derive(Default)]
 struct Attributes {
     challenge_password: Option<Zeroizing<String>>,
+    challenge_at: Option<Range<usize>>,
     extensions: Vec<Extension>,
 }
 
@@ -186,6 +198,7 @@ impl Attributes {
             if oid == CHALLENGE_PASSWORD {
                 let text = value.text().ok_or_else(|| value.error("a challengePassword that is no string"))?;
                 found.challenge_password = Some(Zeroizing::new(text));
+                found.challenge_at = Some(value.value_range());
             } else if value.tag != tag::SEQUENCE {
                 return Err(value.error("an extensionRequest that is no SEQUENCE"));
             } else if oid == EXTENSION_REQUEST {
