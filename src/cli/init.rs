@@ -31,7 +31,7 @@ impl InitArgs {
         if made.ra {
             output::print("Made the RA's keys and certificates\n");
         }
-        output::print(&format!("Next:\n  ravelin -c {0} check-config\n  ravelin -c {0} serve\n", file.display()));
+        output::print(&format!("Next:\n  {1} -c {0} check-config\n  {1} -c {0} serve\n", file.display(), output::program()));
         Ok(Exit::Ok)
     }
 }

@@ -94,6 +94,20 @@ pub fn json(value: &impl Serialize) {
     print(&format!("{text}\n"));
 }
 
+/// How to call this program again from here: by its name where the shell finds it, else by its path.
+pub fn program() -> String {
+    let Ok(exe) = std::env::current_exe() else { return "ravelin".to_owned() };
+    let name = exe.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|candidate| candidate.is_file());
+    if found.and_then(|found| found.canonicalize().ok()) == exe.canonicalize().ok() {
+        return name.display().to_string();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let near = exe.strip_prefix(&here).map(std::path::Path::to_owned).unwrap_or(exe);
+    near.display().to_string()
+}
+
 /// Prints to stdout. A reader that went away (`| head`) is no error.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();

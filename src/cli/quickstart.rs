@@ -225,18 +225,19 @@ Next, ready to paste in another terminal:
 
   # 2. What would happen to a request, and why: nothing is issued
   openssl req -new -newkey rsa:2048 -nodes -keyout try.key -subj /CN=printer-7 -out try.csr
-  ravelin -c {file} explain try.csr
+  {ravelin} -c {file} explain try.csr
 
   # 3. Move the group to another algorithm: one line, loaded at once, then enroll again
   sed -i 's/^profile .*/profile = "{other}"/' {policy}
-  ravelin -c {file} group show {group_name}
+  {ravelin} -c {file} group show {group_name}
 
   # 4. Look around
-  ravelin -c {file} certificate list
-  ravelin -c {file} challenge new --group {group_name}
+  {ravelin} -c {file} certificate list
+  {ravelin} -c {file} challenge new --group {group_name}
 
 "#,
         group_name = group.name,
+        ravelin = output::program(),
     )
 }
 
