@@ -135,7 +135,18 @@ pub fn colour(stream: &impl IsTerminal) -> bool {
 }
 
 /// A field of a JSON object as text; nothing for null and what is not there.
+///
+/// Some of it comes from devices: control characters, which a terminal would obey, are written out.
 pub fn text(value: &Value, field: &str) -> String {
+    let text = raw_text(value, field);
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    if !text.contains(obeyed) {
+        return text;
+    }
+    text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+fn raw_text(value: &Value, field: &str) -> String {
     match value.get(field) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -192,5 +203,12 @@ mod tests {
         assert_eq!(text(&value, "b"), "");
         assert_eq!(text(&value, "c"), "k=v");
         assert_eq!(time(&value, "at"), "2026-01-02 03:04:05Z");
+    }
+
+    #[test]
+    fn what_a_device_named_itself_does_not_move_the_cursor() {
+        let one = serde_json::json!({ "device": "r1\u{1b}[2J", "pem": "a\nb\n" });
+        assert_eq!(text(&one, "device"), "r1\\u{1b}[2J");
+        assert_eq!(text(&one, "pem"), "a\nb\n");
     }
 }

@@ -59,8 +59,8 @@ impl SubjectAltName {
     }
 }
 
-/// Reads a SubjectAltName extension value. What is not well-formed for its kind (a DNS name with an umlaut, an IP address of three
-/// octets) is given as [`SubjectAltName::Other`], so that a policy that lists what it permits refuses it.
+/// Reads a SubjectAltName extension value. What is not well-formed for its kind (a DNS name with an umlaut or a line break, an IP
+/// address of three octets) is given as [`SubjectAltName::Other`], so that a policy that lists what it permits refuses it.
 pub fn read_subject_alt_names(value: &[u8]) -> Result<Vec<SubjectAltName>, X509Error> {
     let mut names = Vec::new();
     let mut reader = Reader::single("subjectAltName", value, tag::SEQUENCE)?.reader();
@@ -74,7 +74,9 @@ pub fn read_subject_alt_names(value: &[u8]) -> Result<Vec<SubjectAltName>, X509E
 /// GeneralName ::= CHOICE { rfc822Name [1], dNSName [2], directoryName [4], uniformResourceIdentifier [6], iPAddress [7], … }
 fn read_general_name(name: &Tlv<'_>) -> Option<SubjectAltName> {
     const DIRECTORY: u8 = tag::context_constructed(4);
-    let ascii = || name.value.is_ascii().then(|| name.value.iter().map(|&o| char::from(o)).collect());
+    // Control characters have no place in such names, nor in logs and on terminals, where they would end up.
+    let printable = |octet: &u8| octet.is_ascii_graphic() || *octet == b' ';
+    let ascii = || name.value.iter().all(printable).then(|| name.value.iter().map(|&o| char::from(o)).collect());
     match name.tag {
         0x81 => ascii().map(SubjectAltName::Email),
         0x82 => ascii().map(SubjectAltName::Dns),
