@@ -127,7 +127,8 @@ pub trait Inventory: Send + Sync {
     /// How many certificates this device of this group was given since then.
     async fn issued_to_device(&self, group: &str, device: &str, since: Timestamp) -> Result<u64, InventoryError>;
 
-    /// A valid certificate of another subject or device with this key (SHA-256 of the SPKI), if there is one.
+    /// A certificate that forbids this key (SHA-256 of the SPKI) to this device, if there is one: any that was revoked because the
+    /// key is compromised, or else a valid one of another device.
     async fn key_used_elsewhere(
         &self,
         spki: &[u8; 32],

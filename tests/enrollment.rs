@@ -382,3 +382,18 @@ async fn the_record_holds_no_challenge() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_compromised_key_gets_no_certificate_by_a_new_challenge() {
+    let world = World::new(&[("routers", ROUTERS)]);
+    let device = Device::new("r1");
+    let challenge = world.challenge("routers").await;
+    let answer = world.enroll(world.request("routers", &device, Some(&challenge))).await;
+    let record = world.enroller.find_certificate(answer.split(' ').nth(1).expect("a serial")).await.expect("found");
+    world.enroller.revoke(&record, RevocationReason::KeyCompromise, "alice").await.expect("revoked");
+    // The message is signed with a certificate that the device made for itself, so nothing points to the revoked one.
+    let challenge = world.challenge("routers").await;
+    assert_eq!(world.enroll(world.request("routers", &device, Some(&challenge))).await, "refused key-reused");
+    let answer = world.enroll(world.request("routers", &Device::new("r1"), Some(&challenge))).await;
+    assert!(answer.starts_with("issued "), "the challenge is not spent: {answer}");
+}

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
 use crate::algorithm::AlgorithmProfile;
+use crate::inventory::CertificateStatus;
 use crate::policy::{DenialCode, DeviceGroup, Permit, PermitInput};
 use crate::upstream::UpstreamCa;
 use crate::x509::Certificate;
@@ -67,11 +68,16 @@ pub(super) async fn permit(
         Ok(permit) => permit,
         Err(denial) => return Ok(Err(denial.into())),
     };
-    if !group.allow_shared_keys {
-        let spki = crate::crypto::provider().digester.sha256(request.csr.spki());
-        let device = permit.device.as_deref().unwrap_or_default();
-        if let Some(other) = core.inventory.key_used_elsewhere(&spki, &group.name, device).await? {
-            let why = format!("certificate {} of {:?} has the same key", hex::encode(&other.serial), other.subject);
+    let spki = crate::crypto::provider().digester.sha256(request.csr.spki());
+    let device = permit.device.as_deref().unwrap_or_default();
+    if let Some(other) = core.inventory.key_used_elsewhere(&spki, &group.name, device).await? {
+        let serial = hex::encode(&other.serial);
+        if other.status == CertificateStatus::Revoked {
+            let why = format!("certificate {serial} of {:?} was revoked because this key is compromised", other.subject);
+            return Ok(Err(Rejection::new(RejectionCode::KeyReused, why)));
+        }
+        if !group.allow_shared_keys {
+            let why = format!("certificate {serial} of {:?} has the same key", other.subject);
             return Ok(Err(Rejection::new(RejectionCode::KeyReused, why)));
         }
     }

@@ -94,6 +94,10 @@ pub(crate) async fn a_key_used_elsewhere_is_found(store: Store) {
     assert_eq!(store.key_used_elsewhere(&digest(404), "phones", "S1").await.expect("reads"), None);
     store.revoke(&one.fingerprint, RevocationReason::Superseded, at(2), event("revoked")).await.expect("revokes");
     assert_eq!(elsewhere("routers", "S2").await, None, "it is no longer valid");
+    let leaked = enrolled(&store, 4, |id| certificate(4, id)).await;
+    store.revoke(&leaked.fingerprint, RevocationReason::KeyCompromise, at(2), event("revoked")).await.expect("revokes");
+    let found = store.key_used_elsewhere(&leaked.spki_digest, "routers", "S1").await.expect("reads");
+    assert_eq!(found.map(|found| found.fingerprint), Some(leaked.fingerprint), "nobody may use it, its old device included");
     // No device is another device; what has expired is not in use.
     let nameless = |id| CertificateRecord { device: None, ..certificate(2, id) };
     let nameless = enrolled(&store, 2, nameless).await;

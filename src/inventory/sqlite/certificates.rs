@@ -98,10 +98,12 @@ pub(super) fn of_key_elsewhere(
     now: Timestamp,
 ) -> Result<Option<CertificateRecord>, InventoryError> {
     let mut statement = connection.prepare_cached(select!(
-        "WHERE c.spki_digest = ?1 AND c.status = 'valid' AND c.not_after > ?4
-           AND NOT (c.device_group = ?2 AND c.device IS ?3) ORDER BY c.number DESC LIMIT 1"
+        "WHERE c.spki_digest = ?1 AND (c.status = 'revoked' AND c.revocation_reason = ?5
+                OR c.status = 'valid' AND c.not_after > ?4 AND NOT (c.device_group = ?2 AND c.device IS ?3))
+         ORDER BY c.status = 'revoked' DESC, c.number DESC LIMIT 1"
     ))?;
-    Ok(statement.query_row(params![spki, group, device, time(now)], rows::certificate).optional()?)
+    let compromised = RevocationReason::KeyCompromise.name();
+    Ok(statement.query_row(params![spki, group, device, time(now), compromised], rows::certificate).optional()?)
 }
 
 /// How many certificates a device was given since then.
