@@ -185,7 +185,7 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// How long requests may go on after a signal to stop.
     pub shutdown_grace: Duration,
-    /// How long finished transactions, spent challenges and replies are kept.
+    /// How long refused transactions, spent challenges and replies are kept.
     pub retention: Duration,
     /// Whether changed files are loaded without being told.
     pub watch: bool,

@@ -119,7 +119,12 @@ pub static SERVER: TableSchema = table(
         key("control-socket", "path", "`control.sock`", "The socket for commands, relative to `data`."),
         key("patience", "duration", "`10s`", "How long a request waits for its issuer before the answer is PENDING."),
         key("shutdown-grace", "duration", "`30s`", "How long requests may go on after a signal to stop."),
-        key("retention", "duration", "`30d`", "How long finished transactions, spent challenges and replies are kept."),
+        key(
+            "retention",
+            "duration",
+            "`30d`",
+            "How long refused transactions, spent challenges and replies are kept. What was issued stays.",
+        ),
         key("watch", "boolean", "`true`", "Whether changed files are loaded without being told."),
     ],
 );
