@@ -397,3 +397,17 @@ async fn a_compromised_key_gets_no_certificate_by_a_new_challenge() {
     let answer = world.enroll(world.request("routers", &Device::new("r1"), Some(&challenge))).await;
     assert!(answer.starts_with("issued "), "the challenge is not spent: {answer}");
 }
+
+#[tokio::test]
+async fn a_stranger_with_a_long_name_leaves_a_short_trace() {
+    let world = World::new(&[("routers", ROUTERS)]);
+    let device = Device::new(&"x".repeat(20_000));
+    assert_eq!(world.enroll(world.request("routers", &device, Some("guessed"))).await, "refused challenge-wrong");
+    let challenge = world.challenge("routers").await;
+    assert_eq!(world.enroll(world.request("routers", &device, Some(&challenge))).await, "refused subject-not-allowed");
+    let refused = world.inventory.transactions(TransactionState::Refused, 10).await.expect("listed");
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|one| one.subject.len() < 600 && one.detail.as_ref().is_some_and(|text| text.len() < 600)));
+    let log = world.inventory.audit_log(0, 10).await.expect("a log");
+    assert!(log.iter().all(|record| record.event.fields.values().all(|value| value.to_string().len() < 600)));
+}

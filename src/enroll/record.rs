@@ -298,13 +298,13 @@ async fn refuse(
         protocol: request.protocol.to_owned(),
         group: Some(group.to_owned()).filter(|name| !name.is_empty()),
         csr: request.csr.without_challenge(),
-        subject: request.csr.subject().to_string(),
+        subject: shortened(&request.csr.subject().to_string()),
         source: Some(request.peer.ip()),
         received_at: request.received_at,
         updated_at: now,
         order: None,
         rejection: Some(rejection.code.name().to_owned()),
-        detail: Some(rejection.detail.clone()),
+        detail: Some(shortened(&rejection.detail)),
         snapshot: request.snapshot.digest_hex(),
         certificate: None,
         challenge: None,
@@ -316,12 +316,21 @@ async fn refuse(
         actor: "device".into(),
         object: transaction.id.to_string(),
         fields: fields(json!({
-            "endpoint": request.endpoint.name, "code": rejection.code.name(), "detail": rejection.detail,
+            "endpoint": request.endpoint.name, "code": rejection.code.name(), "detail": transaction.detail,
             "subject": transaction.subject, "source": transaction.source,
         })),
     };
     let refused = RefusedTransaction { transaction, reply: Some((request.message, reply.to_vec())), events: vec![event] };
     Ok(core.inventory.refuse(refused).await?)
+}
+
+/// The start of what a stranger wrote. Audit events are kept for good, and nobody who is refused shall fill the disk with long names.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 512;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Labels for metrics: names out of the configuration only. A request that was not matched to a group counts for the endpoint's only
