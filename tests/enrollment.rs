@@ -411,3 +411,17 @@ async fn a_stranger_with_a_long_name_leaves_a_short_trace() {
     let log = world.inventory.audit_log(0, 10).await.expect("a log");
     assert!(log.iter().all(|record| record.event.fields.values().all(|value| value.to_string().len() < 600)));
 }
+
+#[tokio::test]
+async fn an_approval_that_comes_too_late_issues_no_expired_certificate() {
+    let world = World::new(&[("routers", &manual())]);
+    let challenge = world.challenge("routers").await;
+    assert_eq!(world.enroll(world.request("routers", &Device::new("r1"), Some(&challenge))).await, "pending");
+    let waiting = world.inventory.transactions(TransactionState::AwaitingApproval, 10).await.expect("listed").remove(0);
+    world.clock.forward(400 * DAY);
+    let error = world.enroller.approve(waiting.id, "alice").await.expect_err("it is too late");
+    assert!(error.to_string().contains("too late"), "{error}");
+    world.enroller.deny(waiting.id, "too old", "alice").await.expect("denied");
+    let error = world.enroller.approve(waiting.id, "alice").await.expect_err("it was denied");
+    assert!(error.to_string().contains("waits for a decision"), "{error}");
+}

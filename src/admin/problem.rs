@@ -115,6 +115,7 @@ impl From<OperateError> for Problem {
             OperateError::NoOneTimeChallenges(_) => (StatusCode::CONFLICT, "no-one-time-challenges"),
             OperateError::BindMissing { .. } => (StatusCode::BAD_REQUEST, "bind-missing"),
             OperateError::NotWaiting(_) => (StatusCode::CONFLICT, "not-waiting"),
+            OperateError::OrderEnded { .. } => (StatusCode::CONFLICT, "order-ended"),
             OperateError::NoSuchCertificate(_) => (StatusCode::NOT_FOUND, "unknown-certificate"),
             OperateError::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
             OperateError::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream-failed"),

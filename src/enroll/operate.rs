@@ -12,7 +12,7 @@ use super::query::Register;
 use super::{EnrollError, Enroller};
 use crate::inventory::{
     Attempt, AttemptId, AttemptState, AuditEvent, CertificateRecord, Challenge, Decision, InventoryError, Transaction,
-    TransactionId,
+    TransactionId, TransactionState,
 };
 use crate::policy::ChallengePolicy;
 use crate::upstream::{IssuanceOrder, UpstreamError, crl_key_name};
@@ -42,6 +42,14 @@ pub enum OperateError {
     /// There is no such transaction, or it does not wait.
     #[error("no transaction {0} waits for a decision")]
     NotWaiting(TransactionId),
+    /// The certificate that was ordered would be expired.
+    #[error("what {id} asked for would have ended at {ended}, too late to approve it: deny it, and let the device ask again")]
+    OrderEnded {
+        /// The transaction.
+        id: TransactionId,
+        /// The end of the ordered validity.
+        ended: jiff::Timestamp,
+    },
     /// There is no such certificate.
     #[error("there is no certificate {0:?}")]
     NoSuchCertificate(String),
@@ -114,8 +122,14 @@ impl Enroller {
     pub async fn approve(&self, id: TransactionId, operator: &str) -> Result<Transaction, OperateError> {
         let core = self.core();
         let waiting = core.inventory.transaction(id).await?.ok_or(OperateError::NotWaiting(id))?;
+        if !matches!(waiting.state, TransactionState::AwaitingApproval | TransactionState::Unknown) {
+            return Err(OperateError::NotWaiting(id));
+        }
         let order = stored_order(core, &waiting)?;
         let now = core.now();
+        if order.not_after <= now {
+            return Err(OperateError::OrderEnded { id, ended: order.not_after });
+        }
         let attempt = Attempt {
             id: AttemptId::new(),
             state: AttemptState::Prepared,
