@@ -7,6 +7,7 @@
 
 pub mod approve;
 pub mod authenticate;
+mod budget;
 pub mod challenge;
 pub mod core;
 pub mod enforce;

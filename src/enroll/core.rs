@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use super::budget::RefusalBudget;
 use super::seal::Sealer;
 use super::{EnrollError, Outcome, Reply};
 use crate::clock::Clock;
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Sealer,
+    /// How many refusals of strangers may still be written down.
+    pub(super) refusals: RefusalBudget,
     /// Name of this node in leases.
     pub(crate) node: String,
     /// Wakes the worker when there is something new to carry on.

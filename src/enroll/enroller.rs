@@ -9,6 +9,7 @@ use tower::{ServiceBuilder, ServiceExt};
 
 use super::approve::Approve;
 use super::authenticate::Authenticate;
+use super::budget::RefusalBudget;
 use super::core::Core;
 use super::enforce::Enforce;
 use super::issue::Issue;
@@ -60,6 +61,7 @@ impl Enroller {
             metrics,
             clock,
             sealer: Sealer::new(seal_key),
+            refusals: RefusalBudget::new(),
             node,
             work: Notify::new(),
             concluded: Notify::new(),

@@ -290,6 +290,11 @@ async fn refuse(
     rejection: &Rejection,
     reply: &Bytes,
 ) -> Result<(), EnrollError> {
+    let stranger = rejection.code.is_unauthenticated();
+    if stranger && !core.refusals.pays() {
+        core.metrics.shed("refusal-record");
+        return Ok(());
+    }
     let now = core.now();
     let transaction = Transaction {
         id: TransactionId::new(),
@@ -297,7 +302,8 @@ async fn refuse(
         state: TransactionState::Refused,
         protocol: request.protocol.to_owned(),
         group: Some(group.to_owned()).filter(|name| !name.is_empty()),
-        csr: request.csr.without_challenge(),
+        // What a stranger sends may be large, and nobody will act on it.
+        csr: if stranger { Vec::new() } else { request.csr.without_challenge() },
         subject: shortened(&request.csr.subject().to_string()),
         source: Some(request.peer.ip()),
         received_at: request.received_at,

@@ -130,6 +130,20 @@ impl RejectionCode {
         PLAIN.iter().copied().chain(DenialCode::ALL.iter().copied().map(RejectionCode::Policy))
     }
 
+    /// Whether the requester is a stranger: neither a challenge nor a certificate spoke for it.
+    pub const fn is_unauthenticated(self) -> bool {
+        matches!(
+            self,
+            RejectionCode::NoGroup
+                | RejectionCode::NoCredential
+                | RejectionCode::ChallengeWrong
+                | RejectionCode::ChallengeExpired
+                | RejectionCode::ChallengeSpent
+                | RejectionCode::ChallengeRevoked
+                | RejectionCode::ChallengeNotBound
+        )
+    }
+
     /// One sentence that is safe for the device: it does not tell one wrong credential from another.
     pub const fn public(self) -> &'static str {
         match self {
