@@ -1,4 +1,4 @@
-//! The one module with `unsafe`: raw AWS-LC calls that the safe API of `aws-lc-rs` lacks.
+//! The one module with `unsafe`: raw AWS-LC calls that the safe API of `aws-lc-rs` lacks, and one setting of the allocator.
 //!
 //! The safe API cannot decrypt RSA without unpadding (so it has no implicit rejection), knows no RSA key under 2048 bits as a
 //! private key, signs nothing with SHA-1, ties each curve to one digest when it signs, and has no MD5. Everything else goes
@@ -329,5 +329,17 @@ fn message_digest(digest: Digest) -> *const c::EVP_MD {
             Digest::Sha384 => c::EVP_sha384(),
             Digest::Sha512 => c::EVP_sha512(),
         }
+    }
+}
+/// Has glibc take every block of a megabyte and more straight from the system, and give it back when it is freed.
+///
+/// Opening a key takes 16 MiB for a moment (scrypt). glibc raises its bound for such blocks once it has seen one freed, and keeps the
+/// next ones for good: one for each thread that opened a key. A bound that was set by hand stays.
+pub(super) fn give_large_blocks_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt takes two integers and touches nothing but the allocator's own settings, under its own lock.
+    unsafe {
+        // It fails only for settings that it does not know, and then all stays as it was.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
     }
 }

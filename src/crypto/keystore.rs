@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use der::pem::LineEnding;
 use der::{Decode, SecretDocument};
@@ -61,6 +61,8 @@ pub fn read_key(path: &Path, passphrase: Option<&str>) -> Result<Zeroizing<Vec<u
 /// A turn at opening a key: scrypt takes 16 MiB each, so that two at a time keep both the memory and the time of a start low.
 fn turn() -> MutexGuard<'static, ()> {
     static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(super::ffi::give_large_blocks_back);
     // Nothing is behind the locks, so nothing can be left broken by a panic.
     match TURNS[0].try_lock() {
         Ok(turn) => turn,

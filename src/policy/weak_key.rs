@@ -38,17 +38,19 @@ fn rsa_weakness(modulus: &[u8], exponent: &[u8]) -> Option<String> {
     static PRODUCTS: LazyLock<Vec<(u64, Vec<u32>)>> = LazyLock::new(products);
     // One long division for several primes at a time: the remainder by their product tells the remainder by each.
     PRODUCTS.iter().find_map(|(product, primes)| {
-        let rest = modulus.iter().fold(0, |rest, octet| (rest * 256 + u64::from(*octet)) % product);
+        let (head, limbs) = modulus.as_rchunks::<4>();
+        let head = head.iter().fold(0, |rest, octet| (rest << 8) | u64::from(*octet)) % product;
+        let rest = limbs.iter().fold(head, |rest, limb| ((rest << 32) | u64::from(u32::from_be_bytes(*limb))) % product);
         let factor = primes.iter().find(|prime| rest % u64::from(**prime) == 0)?;
         Some(format!("the RSA modulus can be divided by {factor}"))
     })
 }
 
-/// The small primes in groups, each with its product below 2^56, so that another octet can be shifted in.
+/// The small primes in groups, each with its product below 2^32, so that another four octets can be shifted in.
 fn products() -> Vec<(u64, Vec<u32>)> {
     let mut groups: Vec<(u64, Vec<u32>)> = Vec::new();
     for prime in small_primes() {
-        match groups.last_mut().filter(|(product, _)| *product < (1 << 56) / u64::from(prime)) {
+        match groups.last_mut().filter(|(product, _)| *product < (1 << 32) / u64::from(prime)) {
             Some((product, primes)) => {
                 *product *= u64::from(prime);
                 primes.push(prime);
