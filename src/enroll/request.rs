@@ -27,7 +27,7 @@ pub struct EnrollmentRequest {
     pub received_at: Timestamp,
     /// The transaction identifier on the wire.
     pub wire_id: String,
-    /// SHA-256 over the message as it came.
+    /// SHA-256 over the name of the endpoint and the message as it came: the very same message at the same place.
     pub message: [u8; 32],
     /// First enrollment, or renewal of what.
     pub intent: Intent,

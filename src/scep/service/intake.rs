@@ -136,7 +136,7 @@ fn understand(
                 peer: *peer,
                 received_at: *now,
                 wire_id: transaction_id.to_owned(),
-                message: provider().digester.sha256(octets),
+                message: message_digest(&endpoint.name, octets),
                 intent: intent(&signer, snapshot, &settings.accept_digests),
                 csr: Arc::new(csr),
                 signer: Arc::clone(&signer),
@@ -173,6 +173,12 @@ fn read_csr(opened: &Opened, accept_digests: &[Digest]) -> Result<VerifiedCsr, W
         Some(digest) if !accept_digests.contains(&digest) => Err(WireError::CsrDigestNotAllowed(digest.name().to_owned())),
         _ => Ok(csr),
     }
+}
+
+/// What tells one message from another: its octets, and the endpoint that they came to, since each endpoint decides by itself.
+fn message_digest(endpoint: &str, octets: &[u8]) -> [u8; 32] {
+    // No endpoint's name holds a zero octet, so that no two pairs run into one.
+    provider().digester.sha256(&[endpoint.as_bytes(), &[0], octets].concat())
 }
 
 /// A renewal is what the signer's certificate makes it, whatever messageType says: clients renew with PKCSReq, and some of the
