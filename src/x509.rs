@@ -37,16 +37,29 @@ pub enum X509Error {
     #[error("the signature of the certification request does not verify with its own key")]
     NoPossession,
     /// The algorithm is not one that we know.
-    #[error("unknown algorithm {oid} in {what}")]
+    #[error("unknown algorithm {oid} in {what}{}", refused(oid))]
     UnknownAlgorithm {
         /// What was being read.
         what: &'static str,
         /// The object identifier.
         oid: der::oid::ObjectIdentifier,
     },
+    /// Parameters, be it NULL, stand beside an algorithm that must have none: a fault that once was common with ML-DSA.
+    #[error("{algorithm} with parameters in {what}; they have to be absent")]
+    Parameters {
+        /// What was being read.
+        what: &'static str,
+        /// The algorithm.
+        algorithm: &'static str,
+    },
     /// Cryptography failed.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
+}
+
+/// Why an algorithm is not taken, if it is known all the same.
+fn refused(oid: &der::oid::ObjectIdentifier) -> String {
+    crate::algorithm::unsupported::by_oid(oid).map(|refused| format!(" ({}): {}", refused.name, refused.why)).unwrap_or_default()
 }
 
 impl X509Error {

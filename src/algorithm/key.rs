@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::UnknownAlgorithm;
+use super::{Composite, Family, SignatureAlgorithm, SlhDsa, UnknownAlgorithm};
 
 /// The kind and size of a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,10 @@ pub enum KeyAlgorithm {
     MlDsa65,
     /// ML-DSA-87 (RFC 9881).
     MlDsa87,
+    /// SLH-DSA (RFC 9909).
+    SlhDsa(SlhDsa),
+    /// ML-DSA and a classical key in one ([`COMPOSITE_DRAFT`](super::COMPOSITE_DRAFT)).
+    Composite(Composite),
 }
 
 impl KeyAlgorithm {
@@ -32,28 +36,123 @@ impl KeyAlgorithm {
         matches!(self, KeyAlgorithm::Rsa(_))
     }
 
-    /// Whether `keyEncipherment` may stand in the certificate (RFC 5280 section 4.2.1.3, RFC 9881 section 5).
+    /// Whether `keyEncipherment` may stand in the certificate (RFC 5280 section 4.2.1.3, RFC 9881 section 5); not for a composite
+    /// with RSA either.
     pub const fn can_key_encipherment(self) -> bool {
         matches!(self, KeyAlgorithm::Rsa(_))
     }
 
-    /// Whether no quantum computer is known to break the key.
+    /// Whether no quantum computer is known to break the key; a composite counts, by its ML-DSA half.
     pub const fn is_post_quantum(self) -> bool {
-        matches!(self, KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87)
+        self.family().is_post_quantum()
+    }
+
+    /// The family that it belongs to.
+    pub const fn family(self) -> Family {
+        match self {
+            KeyAlgorithm::Rsa(_) => Family::Rsa,
+            KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521 => Family::Ecdsa,
+            KeyAlgorithm::Ed25519 => Family::Ed25519,
+            KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 => Family::MlDsa,
+            KeyAlgorithm::SlhDsa(_) => Family::SlhDsa,
+            KeyAlgorithm::Composite(_) => Family::Composite,
+        }
+    }
+
+    /// What the key signs with, where there is only one way: all but RSA and ECDSA. The identifier of such a key is that of its
+    /// signatures.
+    pub const fn only_signature(self) -> Option<SignatureAlgorithm> {
+        Some(match self {
+            KeyAlgorithm::Ed25519 => SignatureAlgorithm::Ed25519,
+            KeyAlgorithm::MlDsa44 => SignatureAlgorithm::MlDsa44,
+            KeyAlgorithm::MlDsa65 => SignatureAlgorithm::MlDsa65,
+            KeyAlgorithm::MlDsa87 => SignatureAlgorithm::MlDsa87,
+            KeyAlgorithm::SlhDsa(set) => SignatureAlgorithm::SlhDsa(set),
+            KeyAlgorithm::Composite(composite) => SignatureAlgorithm::Composite(composite),
+            _ => return None,
+        })
+    }
+
+    /// The NIST security category, 1 to 5; `None` for what a quantum computer breaks. That of a composite is its ML-DSA half's.
+    pub const fn nist_level(self) -> Option<u8> {
+        Some(match self {
+            KeyAlgorithm::MlDsa44 => 2,
+            KeyAlgorithm::MlDsa65 => 3,
+            KeyAlgorithm::MlDsa87 => 5,
+            KeyAlgorithm::SlhDsa(set) => set.nist_level(),
+            KeyAlgorithm::Composite(composite) => composite.nist_level(),
+            _ => return None,
+        })
+    }
+
+    /// Length of the subjectPublicKey in octets, where every key of the kind has the same.
+    pub const fn public_key_len(self) -> Option<usize> {
+        Some(match self {
+            KeyAlgorithm::Ed25519 => 32,
+            KeyAlgorithm::MlDsa44 => 1312,
+            KeyAlgorithm::MlDsa65 => 1952,
+            KeyAlgorithm::MlDsa87 => 2592,
+            KeyAlgorithm::SlhDsa(set) => set.public_key_len(),
+            _ => return None,
+        })
+    }
+
+    /// Length of the longest signature in octets.
+    pub const fn max_signature_len(self) -> usize {
+        match self {
+            KeyAlgorithm::Rsa(bits) => (bits as usize).div_ceil(8),
+            // Ecdsa-Sig-Value in DER: two INTEGERs that may need a zero in front.
+            KeyAlgorithm::EcdsaP256 => 72,
+            KeyAlgorithm::EcdsaP384 => 104,
+            KeyAlgorithm::EcdsaP521 => 139,
+            KeyAlgorithm::Ed25519 => 64,
+            KeyAlgorithm::MlDsa44 => 2420,
+            KeyAlgorithm::MlDsa65 => 3309,
+            KeyAlgorithm::MlDsa87 => 4627,
+            KeyAlgorithm::SlhDsa(set) => set.signature_len(),
+            KeyAlgorithm::Composite(composite) => composite.max_signature_len(),
+        }
+    }
+
+    /// The registered name, of all but RSA keys, which have their size in it.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            KeyAlgorithm::Rsa(_) => return None,
+            KeyAlgorithm::EcdsaP256 => "ecdsa-p256",
+            KeyAlgorithm::EcdsaP384 => "ecdsa-p384",
+            KeyAlgorithm::EcdsaP521 => "ecdsa-p521",
+            other => match other.only_signature() {
+                Some(signature) => signature.name(),
+                None => return None,
+            },
+        })
+    }
+
+    /// Every kind of key but RSA, weakest first, then SLH-DSA, then the composites.
+    pub fn all_but_rsa() -> impl Iterator<Item = KeyAlgorithm> + Clone {
+        let slh_dsa = SlhDsa::ALL.iter().copied().map(KeyAlgorithm::SlhDsa);
+        let composites = Composite::ALL.iter().copied().map(KeyAlgorithm::Composite);
+        PLAIN.iter().copied().chain(slh_dsa).chain(composites)
     }
 }
 
+/// The kinds that have nothing inside.
+const PLAIN: &[KeyAlgorithm] = &[
+    KeyAlgorithm::EcdsaP256,
+    KeyAlgorithm::EcdsaP384,
+    KeyAlgorithm::EcdsaP521,
+    KeyAlgorithm::Ed25519,
+    KeyAlgorithm::MlDsa44,
+    KeyAlgorithm::MlDsa65,
+    KeyAlgorithm::MlDsa87,
+];
+
 impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyAlgorithm::Rsa(bits) => write!(f, "rsa-{bits}"),
-            KeyAlgorithm::EcdsaP256 => f.write_str("ecdsa-p256"),
-            KeyAlgorithm::EcdsaP384 => f.write_str("ecdsa-p384"),
-            KeyAlgorithm::EcdsaP521 => f.write_str("ecdsa-p521"),
-            KeyAlgorithm::Ed25519 => f.write_str("ed25519"),
-            KeyAlgorithm::MlDsa44 => f.write_str("ml-dsa-44"),
-            KeyAlgorithm::MlDsa65 => f.write_str("ml-dsa-65"),
-            KeyAlgorithm::MlDsa87 => f.write_str("ml-dsa-87"),
+        match (self, self.name()) {
+            (_, Some(name)) => f.write_str(name),
+            (KeyAlgorithm::Rsa(bits), None) => write!(f, "rsa-{bits}"),
+            (_, None) => unreachable!("only RSA keys have no fixed name"),
         }
     }
 }
@@ -62,24 +161,13 @@ impl FromStr for KeyAlgorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Ok(match s {
-            "ecdsa-p256" => KeyAlgorithm::EcdsaP256,
-            "ecdsa-p384" => KeyAlgorithm::EcdsaP384,
-            "ecdsa-p521" => KeyAlgorithm::EcdsaP521,
-            "ed25519" => KeyAlgorithm::Ed25519,
-            "ml-dsa-44" => KeyAlgorithm::MlDsa44,
-            "ml-dsa-65" => KeyAlgorithm::MlDsa65,
-            "ml-dsa-87" => KeyAlgorithm::MlDsa87,
-            _ => match s.strip_prefix("rsa-").map(str::parse) {
-                Some(Ok(bits @ 512..=16384)) => KeyAlgorithm::Rsa(bits),
-                _ => {
-                    return Err(UnknownAlgorithm {
-                        kind: "key algorithm",
-                        name: s.to_owned(),
-                        known: "rsa-BITS, ecdsa-p256, ecdsa-p384, ecdsa-p521, ed25519, ml-dsa-44, ml-dsa-65, ml-dsa-87".into(),
-                    });
-                }
-            },
+        if let Some(Ok(bits @ 512..=16384)) = s.strip_prefix("rsa-").map(str::parse) {
+            return Ok(KeyAlgorithm::Rsa(bits));
+        }
+        let name = super::composite::plain_name(s);
+        KeyAlgorithm::all_but_rsa().find(|key| key.name() == Some(&*name)).ok_or_else(|| {
+            let known = KeyAlgorithm::all_but_rsa().filter_map(KeyAlgorithm::name);
+            UnknownAlgorithm::new("key algorithm", s, ["rsa-BITS"].into_iter().chain(known))
         })
     }
 }
@@ -151,3 +239,34 @@ macro_rules! serde_by_name {
     )+};
 }
 serde_by_name!(KeyAlgorithm, KeyRule);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leads_back() {
+        for key in KeyAlgorithm::all_but_rsa().chain([KeyAlgorithm::Rsa(2048)]) {
+            assert_eq!(key.to_string().parse(), Ok(key));
+            assert_eq!(key.to_string().parse(), Ok(KeyRule::Exactly(key)));
+            assert_eq!(key.can_key_encipherment(), key == KeyAlgorithm::Rsa(2048));
+            assert_eq!(key.nist_level().is_some(), key.is_post_quantum());
+        }
+        assert_eq!("id-MLDSA65-Ed25519-SHA512".parse(), Ok(KeyAlgorithm::Composite(Composite::MlDsa65Ed25519)));
+        assert!("rsa-100".parse::<KeyAlgorithm>().is_err());
+        assert!("slh-dsa".parse::<KeyAlgorithm>().unwrap_err().to_string().contains("slh-dsa-sha2-128s, "));
+    }
+
+    #[test]
+    fn sizes_of_slh_dsa() {
+        let sizes: Vec<_> =
+            SlhDsa::ALL.iter().map(|set| (set.public_key_len(), set.private_key_len(), set.signature_len())).collect();
+        assert_eq!(sizes[0], (32, 64, 7856));
+        assert_eq!(sizes[5], (48, 96, 35_664));
+        assert_eq!(sizes[10], (64, 128, 29_792));
+        for set in SlhDsa::ALL {
+            assert_eq!(set.name().ends_with('s'), set.is_small());
+            assert!(set.name().contains(&(set.n() * 8).to_string()));
+        }
+    }
+}

@@ -161,6 +161,7 @@ fn ca_key(signature: SignatureAlgorithm) -> Option<KeyAlgorithm> {
         EcdsaSha256 => KeyAlgorithm::EcdsaP256,
         EcdsaSha384 => KeyAlgorithm::EcdsaP384,
         EcdsaSha512 => KeyAlgorithm::EcdsaP521,
-        _ => return None,
+        // One kind of key only; none is made for the outdated ones, which no certificate is signed with.
+        other => return other.only_key(),
     })
 }

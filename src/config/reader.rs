@@ -145,8 +145,17 @@ impl<'a> Reader<'a> {
         match text.value.parse() {
             Ok(value) => Some(Located { value, origin: text.origin.clone() }),
             Err(unknown) => {
-                let help = suggestion(&unknown.name, unknown.known.split(", "));
-                let message = format!("unknown {} `{}`", unknown.kind, unknown.name);
+                let known = unknown.known.split(", ");
+                let (message, help) = match unknown.refused {
+                    Some(why) => {
+                        let known: Vec<_> = known.collect();
+                        (
+                            format!("the {} `{}` is not taken: {why}", unknown.kind, unknown.name),
+                            format!("known are {}", known.join(", ")),
+                        )
+                    }
+                    None => (format!("unknown {} `{}`", unknown.kind, unknown.name), suggestion(&unknown.name, known)),
+                };
                 self.report(Diagnostic::error("unknown-name", message).at(&text.origin).help(help));
                 None
             }

@@ -366,13 +366,19 @@ impl NameKind {
 }
 
 /// The key usages that fit a key: RFC 5280 section 4.2.1.3; RFC 5480 section 3 for elliptic curves, RFC 9295 section 3 for Ed25519,
-/// RFC 9881 section 5 for ML-DSA.
+/// RFC 9881 section 5 for ML-DSA, RFC 9909 section 5 for SLH-DSA.
 fn fitting(key: KeyAlgorithm) -> KeyUsage {
     let signing = KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::NON_REPUDIATION);
     match key {
         KeyAlgorithm::Rsa(_) => signing.union(KeyUsage::KEY_ENCIPHERMENT).union(KeyUsage::DATA_ENCIPHERMENT),
         KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521 => signing.union(KeyUsage::KEY_AGREEMENT),
-        KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 => signing,
+        // A composite is for signatures alone, whatever its classical half could do by itself.
+        KeyAlgorithm::Ed25519
+        | KeyAlgorithm::MlDsa44
+        | KeyAlgorithm::MlDsa65
+        | KeyAlgorithm::MlDsa87
+        | KeyAlgorithm::SlhDsa(_)
+        | KeyAlgorithm::Composite(_) => signing,
     }
 }
 

@@ -222,9 +222,8 @@ fn submission(result: Result<Submission, Refused>) -> Submission {
 
 /// What keys the embedded CA certifies: all that we know the name of. Which of them a device may bring is for its profile to say.
 fn subject_keys() -> Vec<KeyRule> {
-    use KeyAlgorithm::*;
     let mut rules = vec![KeyRule::RsaRange { min: 1024, max: 8192 }];
-    rules.extend([EcdsaP256, EcdsaP384, EcdsaP521, Ed25519, MlDsa44, MlDsa65, MlDsa87].map(KeyRule::Exactly));
+    rules.extend(KeyAlgorithm::all_but_rsa().map(KeyRule::Exactly));
     rules
 }
 

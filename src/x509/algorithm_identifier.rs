@@ -33,7 +33,10 @@ pub fn signature_algorithm(identifier: &AlgorithmIdentifierOwned) -> Option<Sign
         Some((tag, p.value()))
     });
     // Parameters of any other type belong to no algorithm of ours.
-    (identifier.parameters.is_some() == parameters.is_some()).then(|| named(identifier.oid, parameters))?
+    if identifier.parameters.is_some() != parameters.is_some() {
+        return None;
+    }
+    named("signature algorithm", identifier.oid, parameters).ok().flatten()
 }
 
 /// Names the signature algorithm of a CMS SignerInfo, where `rsaEncryption` and `id-ecPublicKey` leave the digest to the
@@ -56,7 +59,7 @@ pub fn signer_info_algorithm(identifier: &AlgorithmIdentifierOwned, digest: Dige
 /// The same for an AlgorithmIdentifier in an encoding that is being read.
 pub(crate) fn read_signature_algorithm(identifier: &Tlv<'_>) -> Result<Option<SignatureAlgorithm>, X509Error> {
     let (oid, parameters) = read(identifier)?;
-    Ok(oid.and_then(|oid| named(oid, parameters.map(|p| (p.tag, p.value)))))
+    oid.map_or(Ok(None), |oid| named(identifier.what(), oid, parameters.map(|p| (p.tag, p.value))))
 }
 
 /// AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }. The OID is `None` if it is one that
@@ -69,18 +72,24 @@ pub(crate) fn read<'a>(identifier: &Tlv<'a>) -> Result<(Option<ObjectIdentifier>
     Ok((oid, parameters))
 }
 
-fn named(oid: ObjectIdentifier, parameters: Option<(u8, &[u8])>) -> Option<SignatureAlgorithm> {
+/// Fails only for parameters beside an algorithm that must have none (RFC 8410, 9881, 9909): whoever writes them has another mistake
+/// coming, and tells a verifier that is strict something else than one that is not.
+fn named(
+    what: &'static str,
+    oid: ObjectIdentifier,
+    parameters: Option<(u8, &[u8])>,
+) -> Result<Option<SignatureAlgorithm>, X509Error> {
     if oid == ID_RSASSA_PSS {
-        let (tag::SEQUENCE, parameters) = parameters? else { return None };
-        return pss(parameters).ok().flatten();
+        let Some((tag::SEQUENCE, parameters)) = parameters else { return Ok(None) };
+        return Ok(pss(parameters).ok().flatten());
     }
-    if !matches!(parameters, None | Some((tag::NULL, []))) {
-        return None;
+    let known = if oid == OIW_SHA1_WITH_RSA { Some(SignatureAlgorithm::RsaSha1) } else { SignatureAlgorithm::from_oid(&oid) };
+    match known {
+        Some(strict) if strict.forbids_parameters() && parameters.is_some() => {
+            Err(X509Error::Parameters { what, algorithm: strict.name() })
+        }
+        known => Ok(known.filter(|_| matches!(parameters, None | Some((tag::NULL, []))))),
     }
-    if oid == OIW_SHA1_WITH_RSA {
-        return Some(SignatureAlgorithm::RsaSha1);
-    }
-    SignatureAlgorithm::ALL.iter().copied().find(|a| a.oid() == oid)
 }
 
 /// RSASSA-PSS-params ::= SEQUENCE { [0] hashAlgorithm DEFAULT sha1, [1] maskGenAlgorithm DEFAULT mgf1SHA1, [2] saltLength
@@ -138,6 +147,18 @@ mod tests {
         assert_eq!(signature_algorithm(&with(None)), Some(SignatureAlgorithm::RsaSha256));
         assert_eq!(signature_algorithm(&with(Some(Any::null()))), Some(SignatureAlgorithm::RsaSha256));
         assert_eq!(signature_algorithm(&with(Some(Any::new(der::Tag::Integer, [1]).unwrap()))), None);
+    }
+
+    #[test]
+    fn null_is_refused_where_parameters_have_to_be_absent() {
+        for &algorithm in SignatureAlgorithm::ALL.iter().filter(|a| a.forbids_parameters()) {
+            let identifier = AlgorithmIdentifierOwned { oid: algorithm.oid(), parameters: Some(Any::null()) };
+            assert_eq!(signature_algorithm(&identifier), None);
+            let der = identifier.to_der().unwrap();
+            let tlv = Reader::single("certificate", &der, tag::SEQUENCE).unwrap();
+            let expected = X509Error::Parameters { what: "certificate", algorithm: algorithm.name() };
+            assert_eq!(read_signature_algorithm(&tlv), Err(expected));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use der::oid::ObjectIdentifier;
 use super::X509Error;
 use super::algorithm_identifier::{self, EC_PUBLIC_KEY, RSA_ENCRYPTION};
 use super::tlv::{Reader, Tlv, tag};
-use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
+use crate::algorithm::{Composite, Digest, KeyAlgorithm, SignatureAlgorithm};
 
 const WHAT: &str = "subjectPublicKeyInfo";
 
@@ -47,23 +47,34 @@ pub fn key_algorithm(spki: &[u8]) -> Result<KeyAlgorithm, X509Error> {
             (found, fits)
         }
         oid => {
-            let (found, length) = [
-                (SignatureAlgorithm::Ed25519, KeyAlgorithm::Ed25519, 32),
-                (SignatureAlgorithm::MlDsa44, KeyAlgorithm::MlDsa44, 1312),
-                (SignatureAlgorithm::MlDsa65, KeyAlgorithm::MlDsa65, 1952),
-                (SignatureAlgorithm::MlDsa87, KeyAlgorithm::MlDsa87, 2592),
-            ]
-            .into_iter()
-            .find_map(|(signature, key, length)| (signature.oid() == oid).then_some((key, length)))
-            .ok_or(X509Error::UnknownAlgorithm { what: WHAT, oid })?;
-            // RFC 8410 section 3, RFC 9881 section 2: absent.
+            // The identifier of such a key is that of its signatures.
+            let signature = SignatureAlgorithm::from_oid(&oid);
+            let found =
+                signature.and_then(SignatureAlgorithm::only_key).ok_or(X509Error::UnknownAlgorithm { what: WHAT, oid })?;
+            // RFC 8410 section 3, RFC 9881 section 2, RFC 9909 section 3: absent.
             if parameters.is_some() {
-                return Err(algorithm.error(format_args!("{found} with parameters")));
+                return Err(X509Error::Parameters { what: WHAT, algorithm: found.name().expect("not RSA") });
             }
-            (found, octets.len() == length)
+            let fits = match found {
+                KeyAlgorithm::Composite(composite) => composite_fits(composite, octets),
+                other => other.public_key_len() == Some(octets.len()),
+            };
+            (found, fits)
         }
     };
     if length_fits { Ok(found) } else { Err(key.error(format_args!("not a public key of {found}"))) }
+}
+
+/// Whether this can be a public key of the composite: `mldsaPK || tradPK`, the classical one as PKCS#1, an uncompressed point, or the
+/// 32 octets of Ed25519. The ML-DSA half has a fixed length.
+fn composite_fits(composite: Composite, octets: &[u8]) -> bool {
+    let ml_dsa = composite.ml_dsa_key().public_key_len().expect("all ML-DSA keys of a set are of one length");
+    let Some((_, classical)) = octets.split_at_checked(ml_dsa) else { return false };
+    match composite.classical_key() {
+        KeyAlgorithm::Rsa(bits) => modulus_bits(classical) == Ok(bits),
+        KeyAlgorithm::Ed25519 => classical.len() == 32,
+        _ => classical.first() == Some(&4) && octets.len() == composite.max_public_key_len(),
+    }
 }
 
 /// The SHA-1 of the subjectPublicKey bits: method 1 of RFC 5280 section 4.2.1.2.
@@ -143,7 +154,44 @@ mod tests {
     fn ml_dsa_has_no_parameters() {
         let oid = SignatureAlgorithm::MlDsa65.oid();
         assert_eq!(key_algorithm(&spki(oid, &[], &[1; 1952])), Ok(KeyAlgorithm::MlDsa65));
-        assert!(key_algorithm(&spki(oid, &[tag::NULL, 0], &[1; 1952])).is_err());
+        let null = key_algorithm(&spki(oid, &[tag::NULL, 0], &[1; 1952]));
+        assert_eq!(null, Err(X509Error::Parameters { what: WHAT, algorithm: "ml-dsa-65" }));
         assert!(key_algorithm(&spki(oid, &[], &[1; 1951])).is_err());
+    }
+
+    #[test]
+    fn slh_dsa_and_composites_by_their_identifiers() {
+        use crate::algorithm::SlhDsa;
+        for &set in SlhDsa::ALL {
+            let key = vec![7; set.public_key_len()];
+            assert_eq!(key_algorithm(&spki(set.oid(), &[], &key)), Ok(KeyAlgorithm::SlhDsa(set)));
+            assert!(key_algorithm(&spki(set.oid(), &[], &key[1..])).is_err());
+            assert!(matches!(key_algorithm(&spki(set.oid(), &[tag::NULL, 0], &key)), Err(X509Error::Parameters { .. })));
+        }
+        for &composite in Composite::ALL {
+            let classical = match composite.classical_key() {
+                KeyAlgorithm::Rsa(bits) => rsa(&vec![0xff; bits as usize / 8]),
+                _ => vec![4; composite.max_public_key_len() - composite.ml_dsa_key().public_key_len().unwrap()],
+            };
+            let key = [vec![4; composite.ml_dsa_key().public_key_len().unwrap()], classical].concat();
+            assert_eq!(key.len(), composite.max_public_key_len());
+            assert_eq!(key_algorithm(&spki(composite.oid(), &[], &key)), Ok(KeyAlgorithm::Composite(composite)));
+            assert!(key_algorithm(&spki(composite.oid(), &[], &key[..key.len() - 1])).is_err());
+            assert!(key_algorithm(&spki(composite.oid(), &[], &key[..100])).is_err());
+            assert!(matches!(key_algorithm(&spki(composite.oid(), &[tag::NULL, 0], &key)), Err(X509Error::Parameters { .. })));
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why_if_the_algorithm_is_known() {
+        for (oid, why) in [
+            ("1.3.6.1.5.5.7.6.51", "no Ed448"),
+            ("1.3.6.1.5.5.7.6.47", "no brainpool"),
+            ("2.16.840.1.114027.80.8.1.27", "earlier draft"),
+            ("2.16.840.1.101.3.4.3.33", "HashML-DSA"),
+        ] {
+            let error = key_algorithm(&spki(ObjectIdentifier::new_unwrap(oid), &[], &[1; 99])).unwrap_err().to_string();
+            assert!(error.contains(oid) && error.contains(why), "{error}");
+        }
     }
 }

@@ -152,6 +152,11 @@ pub(crate) struct Tlv<'a> {
 }
 
 impl<'a> Tlv<'a> {
+    /// What is being read, for errors.
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+
     /// Reads what is inside.
     pub(crate) fn reader(&self) -> Reader<'a> {
         Reader { what: self.what, rest: self.value, at: self.value_range().start }

@@ -23,7 +23,7 @@ impl KeyFactory for AwsLc {
             KeyAlgorithm::Rsa(bits) if RSA_BITS.contains(&bits) && bits % 128 == 0 => {
                 return Ok(Arc::new(ClassicalSigner::new(ffi::PrivateKey::generate_rsa(bits)?)?));
             }
-            KeyAlgorithm::Rsa(_) => return Err(CryptoError::Unsupported),
+            KeyAlgorithm::Rsa(_) | KeyAlgorithm::SlhDsa(_) | KeyAlgorithm::Composite(_) => return Err(CryptoError::Unsupported),
             KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
             KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
             KeyAlgorithm::EcdsaP521 => &ECDSA_P521_SHA512_ASN1_SIGNING,

@@ -7,12 +7,13 @@ use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
 use super::public_key::PublicKey;
 use super::{AwsLc, Hash};
+use crate::algorithm::signature::PLAIN;
 use crate::algorithm::{KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::{CryptoError, Verifier};
 
 impl Verifier for AwsLc {
     fn algorithms(&self) -> &'static [SignatureAlgorithm] {
-        SignatureAlgorithm::ALL
+        &PLAIN
     }
 
     fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
