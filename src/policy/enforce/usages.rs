@@ -1,0 +1,109 @@
+//! Key usages and extended key usages: which are let through, left out or refused.
+
+use der::oid::ObjectIdentifier;
+
+use super::{Denial, DenialCode, PermitInput, Rules, Unlisted, deny};
+use crate::algorithm::KeyAlgorithm;
+use crate::x509::KeyUsage;
+use crate::x509::extension::extended_key_usage_name;
+
+impl Rules {
+    pub(super) fn key_usage(&self, input: &PermitInput<'_>, changes: &mut Vec<String>) -> Result<KeyUsage, Denial> {
+        let fit = fitting(input.csr.key());
+        let Some(requested) = input.csr.key_usage() else {
+            let usage = self.key_usage.intersection(fit);
+            if usage.is_empty() {
+                let key = input.csr.key();
+                return deny(DenialCode::UsageNotAllowed, format!("no key usage that the group allows fits a key of {key}"));
+            }
+            return Ok(usage);
+        };
+        // Whatever is asked, no device gets a CA.
+        let ca = KeyUsage::KEY_CERT_SIGN.union(KeyUsage::CRL_SIGN);
+        let unlisted = KeyUsage(requested.0 & fit.0 & !self.key_usage.0 & !ca.0);
+        if !unlisted.is_empty() && self.unlisted_key_usage == Unlisted::Refuse {
+            return deny(DenialCode::UsageNotAllowed, format!("key usage {} is not allowed", usage_names(unlisted)));
+        }
+        let usage = requested.intersection(fit).intersection(self.key_usage);
+        if usage.is_empty() {
+            return deny(DenialCode::UsageNotAllowed, format!("nothing is left of key usage {}", usage_names(requested)));
+        }
+        if usage != requested {
+            let change = format!("key usage {} becomes {}", usage_names(requested), usage_names(usage));
+            if !input.issuer.overrides_usages {
+                return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {change}"));
+            }
+            changes.push(change);
+        }
+        Ok(usage)
+    }
+
+    pub(super) fn extended_key_usages(
+        &self,
+        input: &PermitInput<'_>,
+        changes: &mut Vec<String>,
+    ) -> Result<Vec<ObjectIdentifier>, Denial> {
+        let requested = input.csr.extended_key_usages();
+        let before = changes.len();
+        let mut usages = Vec::new();
+        for usage in requested {
+            let name = extended_key_usage_name(usage);
+            if self.usages.contains(usage) {
+                if !usages.contains(usage) {
+                    usages.push(*usage);
+                }
+            } else if self.unlisted_usages == Unlisted::Drop {
+                changes.push(format!("extended key usage {name} is left out"));
+            } else {
+                return deny(DenialCode::UsageNotAllowed, format!("extended key usage {name} is not allowed"));
+            }
+        }
+        if !requested.is_empty() && usages.is_empty() {
+            return deny(DenialCode::UsageNotAllowed, "nothing is left of the extended key usages".into());
+        }
+        if requested.is_empty() && !self.default_usages.is_empty() {
+            usages = self.default_usages.clone();
+            let names: Vec<_> = usages.iter().map(extended_key_usage_name).collect();
+            changes.push(format!("extended key usage {} is added", names.join(", ")));
+        }
+        if changes.len() > before && !input.issuer.overrides_usages {
+            return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
+        }
+        Ok(usages)
+    }
+}
+
+/// The key usages that fit a key: RFC 5280 section 4.2.1.3; RFC 5480 section 3 for elliptic curves, RFC 9295 section 3 for Ed25519,
+/// RFC 9881 section 5 for ML-DSA, RFC 9909 section 5 for SLH-DSA.
+pub(super) fn fitting(key: KeyAlgorithm) -> KeyUsage {
+    let signing = KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::NON_REPUDIATION);
+    match key {
+        KeyAlgorithm::Rsa(_) => signing.union(KeyUsage::KEY_ENCIPHERMENT).union(KeyUsage::DATA_ENCIPHERMENT),
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521 => signing.union(KeyUsage::KEY_AGREEMENT),
+        // A composite is for signatures alone, whatever its classical half could do by itself.
+        KeyAlgorithm::Ed25519
+        | KeyAlgorithm::MlDsa44
+        | KeyAlgorithm::MlDsa65
+        | KeyAlgorithm::MlDsa87
+        | KeyAlgorithm::SlhDsa(_)
+        | KeyAlgorithm::Composite(_) => signing,
+    }
+}
+
+/// The key usages of RFC 5280 section 4.2.1.3 by name.
+pub const KEY_USAGE_NAMES: &[(&str, KeyUsage)] = &[
+    ("digitalSignature", KeyUsage::DIGITAL_SIGNATURE),
+    ("nonRepudiation", KeyUsage::NON_REPUDIATION),
+    ("keyEncipherment", KeyUsage::KEY_ENCIPHERMENT),
+    ("dataEncipherment", KeyUsage::DATA_ENCIPHERMENT),
+    ("keyAgreement", KeyUsage::KEY_AGREEMENT),
+    ("keyCertSign", KeyUsage::KEY_CERT_SIGN),
+    ("cRLSign", KeyUsage::CRL_SIGN),
+    ("encipherOnly", KeyUsage::ENCIPHER_ONLY),
+    ("decipherOnly", KeyUsage::DECIPHER_ONLY),
+];
+
+fn usage_names(usage: KeyUsage) -> String {
+    let names: Vec<_> = KEY_USAGE_NAMES.iter().filter(|(_, bit)| usage.contains(*bit)).map(|(name, _)| *name).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
