@@ -19,6 +19,7 @@ mod group_file;
 mod profile_file;
 mod reader;
 pub mod reference;
+mod rollout_table;
 pub mod schema;
 mod server_file;
 pub mod shipped;
@@ -393,14 +394,17 @@ impl Loader {
         };
         let group_names: Vec<&str> = groups.iter().map(|(group, _)| group.name.as_str()).collect();
         for (group, _) in groups {
-            let known = profiles.iter().any(|profile| profile.name == group.profile);
-            if !known && !exists("algorithms", &group.profile) {
-                let names = profiles.iter().map(|profile| profile.name.as_str()).collect();
-                unknown("algorithm profile", &group.profile, names, format!("group/{}/profile", group.name));
+            let candidate = group.rollout.as_ref().map(|plan| (plan.candidate.as_str(), "rollout.candidate"));
+            for (name, key) in [Some((group.profile.as_str(), "profile")), candidate].into_iter().flatten() {
+                let known = profiles.iter().any(|profile| profile.name == name);
+                if !known && !exists("algorithms", name) {
+                    let names = profiles.iter().map(|profile| profile.name.as_str()).collect();
+                    unknown("algorithm profile", name, names, format!("group/{}/{key}", group.name));
+                }
             }
         }
         for profile in profiles {
-            let used = groups.iter().any(|(group, _)| group.profile == profile.name);
+            let used = groups.iter().any(|(group, _)| group.profiles().any(|name| name == profile.name));
             if used && !file.upstreams.iter().any(|upstream| upstream.name == profile.issuer.upstream) {
                 let names = file.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
                 unknown("upstream", &profile.issuer.upstream, names, format!("profile/{}/issuer.upstream", profile.name));
@@ -594,6 +598,26 @@ mod tests {
         assert!(config.watched.contains(&folder.join("secrets/gates.phc")));
     }
 
+    #[test]
+    fn a_rollout_is_read() {
+        use crate::rollout::{OnTrip, Share, Threshold};
+        let config = load(&testdata("good/rollout"), &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"));
+        let routers = config.group("routers").unwrap();
+        assert_eq!(routers.profiles().collect::<Vec<_>>(), ["ecdsa-p256", "ecdsa-p384"]);
+        let plan = routers.rollout.as_ref().unwrap();
+        assert_eq!((plan.devices.len(), plan.share), (2, Share::parse("0.5").unwrap()));
+        let rings: Vec<_> = plan.rings.iter().map(|ring| (ring.from.to_string(), ring.share, ring.devices.len())).collect();
+        assert_eq!(rings[0], ("2027-01-10T00:00:00Z".to_owned(), Share::percent(5), 0));
+        assert_eq!(rings[1], ("2027-02-01T06:00:00Z".to_owned(), None, 1));
+        let gates = &plan.gates;
+        assert_eq!((gates.window.as_secs(), gates.min_devices, gates.on_trip), (7 * 86_400, 50, OnTrip::RollBack));
+        assert_eq!((gates.refusals, gates.upstream_errors), (Some(Threshold::parse("+3%").unwrap()), None));
+        let returns = gates.returns.unwrap();
+        assert_eq!((returns.within.as_secs(), returns.more_than), (36 * 3600, Threshold::parse("10%").unwrap()));
+        let nobody = config.group("nobody").unwrap().rollout.as_ref().unwrap();
+        assert_eq!(nobody.gates, crate::rollout::Gates::default());
+    }
+
     /// Every key of the reference is in the full example but for those that are alternatives to one another.
     #[test]
     fn the_full_example_is_full() {
@@ -602,12 +626,15 @@ mod tests {
         for file in ["ravelin.toml", "policies/gates.toml", "policies/sensors.toml", "algorithms/slow.toml"] {
             text += &fs::read_to_string(folder.join(file)).unwrap();
         }
+        let rollout = fs::read_to_string(testdata("good/rollout/policies/routers.toml")).unwrap();
         let legacy = fs::read_to_string(testdata("good/legacy/ravelin.toml")).unwrap();
         let shipped = [shipped::POLICIES, shipped::PROFILES].concat().iter().map(|file| file.text).collect::<String>();
-        let all = [text, legacy, shipped].concat();
+        let all = [text, rollout, legacy, shipped].concat();
         for table in [schema::SERVER_FILE, schema::GROUP_FILE, schema::PROFILE_FILE].concat() {
             for key in table.keys {
-                let known = all.contains(&format!("{} ", key.name)) || all.contains(&format!("[{}", key.name));
+                let known = all.contains(&format!("{} ", key.name))
+                    || all.contains(&format!("[{}", key.name))
+                    || all.contains(&format!(".{}]", key.name));
                 let alternative = ["hash", "per-source-burst", "accept-oaep", "reply-includes-signer"].contains(&key.name);
                 assert!(known || alternative, "{} of {}", key.name, table.shown());
             }

@@ -9,6 +9,7 @@ pub mod approve;
 pub mod authenticate;
 mod budget;
 pub mod challenge;
+pub mod choose;
 pub mod core;
 pub mod enforce;
 pub mod enroller;

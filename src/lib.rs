@@ -15,6 +15,7 @@ pub mod enroll;
 pub mod inventory;
 pub mod policy;
 pub mod ra;
+pub mod rollout;
 pub mod scep;
 pub mod server;
 pub mod snapshot;

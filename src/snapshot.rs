@@ -55,6 +55,11 @@ impl Snapshot {
             .or_else(|| self.endpoints.iter().filter(|endpoint| endpoint.default).find(fits))
     }
 
+    /// Every profile that a device of a group may get: the one that the group is on, then the candidate.
+    pub fn profiles_of<'a>(&'a self, group: &'a DeviceGroup) -> impl Iterator<Item = &'a Arc<AlgorithmProfile>> {
+        group.profiles().filter_map(|name| self.profiles.get(name))
+    }
+
     /// The profile that a group is on.
     pub fn profile_of(&self, group: &DeviceGroup) -> Option<&Arc<AlgorithmProfile>> {
         self.profiles.get(&group.profile)

@@ -54,6 +54,7 @@ impl ExplainArgs {
                 ("group", text("group")),
                 ("rule", text("rule")),
                 ("profile", text("profile")),
+                ("because", text("choice")),
                 ("issuer", text("issuer")),
                 ("signed with", text("signature")),
                 ("device", output::text(certificate, "device")),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::diagnostic::{Diagnostic, Diagnostics, suggestion};
 use super::{Config, value};
-use crate::algorithm::AlgorithmProfile;
+use crate::algorithm::{AlgorithmProfile, KeyRule};
 use crate::crypto::RaIdentity;
 use crate::policy::enforce::Unlisted;
 use crate::policy::{DeviceGroup, Endpoint, matching};
@@ -66,7 +66,8 @@ impl Snapshot {
         let upstreams: BTreeMap<&str, &Arc<dyn UpstreamCa>> = upstreams.iter().map(|u| (u.name(), u)).collect();
         let mut checks = Checks { config, now, findings: Diagnostics::default() };
         for profile in &config.profiles {
-            let groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(|g| g.profile == profile.name).collect();
+            let uses = |group: &&Arc<DeviceGroup>| group.profiles().any(|name| name == profile.name);
+            let groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(uses).collect();
             // A shipped profile that nobody is on may name a CA that is not there.
             if groups.is_empty() {
                 continue;
@@ -177,10 +178,27 @@ impl Checks<'_> {
         Some(capabilities)
     }
 
+    /// Whether any device that can enroll today could under the candidate.
+    fn candidate(&mut self, group: &DeviceGroup, candidate: &AlgorithmProfile) {
+        let incumbent = self.config.profile(&group.profile).map(|profile| profile.accepts.as_slice()).unwrap_or_default();
+        let brought = if group.rules().keys.is_empty() { incumbent } else { &group.rules().keys };
+        let shared = brought.iter().any(|rule| candidate.accepts.iter().any(|accepted| matching::overlap(rule, accepted)));
+        if !shared && !brought.is_empty() {
+            let shown = |rules: &[KeyRule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("profile `{}` accepts no key that devices of this group bring", candidate.name);
+            let help = format!("it accepts {}; the group has {}", shown(&candidate.accepts), shown(brought));
+            self.at_group(Diagnostic::error("never-fits", message).help(help), group, "rollout.candidate");
+        }
+    }
+
     /// Whether the issuer can do what the group says.
     fn group(&mut self, group: &DeviceGroup, profile: &AlgorithmProfile, issuer: &Capabilities) {
         let rules = group.rules();
-        for rule in &rules.keys {
+        let is_candidate = group.profile != profile.name;
+        if is_candidate {
+            self.candidate(group, profile);
+        }
+        for rule in rules.keys.iter().filter(|_| !is_candidate) {
             if !profile.accepts.iter().any(|accepted| matching::overlap(rule, accepted)) {
                 let accepted: Vec<_> = profile.accepts.iter().map(ToString::to_string).collect();
                 let message = format!("profile `{}` accepts no key of {rule}", profile.name);
@@ -192,7 +210,8 @@ impl Checks<'_> {
         let mut needs = |needed: bool, can: bool, what: &str, key: &str| {
             if needed && !can {
                 let message = format!("CA `{ca}`, the issuer of profile `{}`, cannot {what}", profile.name);
-                self.at_group(Diagnostic::error("issuer-cannot", message), group, key);
+                let finding = Diagnostic::error("issuer-cannot", message);
+                self.at_group(finding, group, if is_candidate { "rollout.candidate" } else { key });
             }
         };
         needs(
@@ -348,6 +367,32 @@ mod tests {
         }
         let narrow = format!("{POLICY}[enforce]\nkeys = [\"ecdsa-p256\"]\n");
         assert!(findings(&narrow, PROFILE, able()).contains("accepts no key of ecdsa-p256"));
+    }
+
+    #[test]
+    fn a_candidate_is_checked_like_the_profile() {
+        let rollout = |candidate: &str| format!("{POLICY}[rollout]\ncandidate = \"{candidate}\"\npercent = 5\n");
+        // This upstream has no such CA.
+        let report = findings(&rollout("ecdsa-p384"), PROFILE, able());
+        assert!(report.contains("algorithms/ecdsa-p384.toml") && report.contains("has no CA `ecdsa-p384`"), "{report}");
+        // PROFILE accepts rsa-2048 only, and this one other keys only.
+        assert!(report.is_empty() || !report.contains("accepts no key that devices"), "{report}");
+        let config = |policy: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            template::write(dir.path(), &template::Options { policies: Vec::new(), ..Default::default() }).unwrap();
+            fs::write(dir.path().join("policies/devices.toml"), policy).unwrap();
+            fs::write(dir.path().join("algorithms/ecdsa-p256.toml"), PROFILE).unwrap();
+            fs::write(dir.path().join("algorithms/next.toml"), PROFILE.replace("rsa-2048", "ecdsa-p256")).unwrap();
+            load(dir.path(), &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"))
+        };
+        let report = Snapshot::check(&config(&rollout("next")), &upstream(able()), now()).to_string();
+        for part in [
+            "policies/devices.toml:5:",
+            "profile `next` accepts no key that devices of this group bring",
+            "it accepts ecdsa-p256",
+        ] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
     }
 
     #[test]

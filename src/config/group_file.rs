@@ -64,12 +64,16 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
     let rules = rules(&enforce, name, origins);
     let limits = section("limits", &schema::GROUP_LIMITS);
     let matching = matching(&section("match", &schema::MATCH), &challenges);
+    let ids = ids.filter(|ids| !ids.is_empty()).unwrap_or_else(|| DEVICE_ID.map(str::to_owned).to_vec());
+    let profile = profile.map(|profile| profile.value).unwrap_or_default();
+    let rollout = super::rollout_table::read(&root, name, &profile, &ids, origins);
     let group = DeviceGroup::new(GroupSettings {
         name: name.to_owned(),
         description: root.string("description").map(|text| text.value).unwrap_or_default(),
         priority: root.integer("priority", -1_000_000, 1_000_000).unwrap_or(0) as i32,
-        profile: profile.map(|profile| profile.value).unwrap_or_default(),
-        device: ids.filter(|ids| !ids.is_empty()).unwrap_or_else(|| DEVICE_ID.map(str::to_owned).to_vec()),
+        profile,
+        rollout,
+        device: ids,
         challenges,
         renewal,
         approval: enforce.named::<Approval>("approval").map_or(Approval::Automatic, |approval| approval.value),

@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Origin, did_you_mean, suggestio
 use super::schema::TableSchema;
 use super::tree::{Entry, Item, Node, Table};
 use crate::algorithm::UnknownAlgorithm;
+use crate::rollout::Share;
 
 /// A value with its origin.
 #[derive(Clone, Debug)]
@@ -223,6 +224,17 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A percentage: a whole number, or text for a fraction.
+    pub(super) fn share(&self, key: &str) -> Option<Located<Share>> {
+        let item = &self.entry(key)?.value;
+        let text = match &item.node {
+            Node::Integer(number) => number.to_string(),
+            Node::String(text) => text.clone(),
+            _ => return self.wrong_type(key, item, "a percentage such as 5 or \"0.5\""),
+        };
+        self.read(&Located { value: text, origin: item.origin.clone() }, Share::parse)
     }
 
     /// A duration.

@@ -59,6 +59,8 @@ Values of `ravelin.toml` can also come from the environment, `RAVELIN__SERVER__C
 | size | octets, or a number and `KiB` or `MiB`: `24KiB` |
 | limit | a number and a period: `3/day`, `1/hour`, `10/30d` |
 | path | relative to the folder of `ravelin.toml` where nothing else is said |
+| percentage | a number from 0 to 100; one that is not whole is text: `5`, `\"0.5\"` |
+| threshold | `\"+5%\"`, `\"5%\"` or `\"off\"` |
 | network | `10.0.0.0/8`, `2001:db8::/32`, or one address |
 | selector | `subject.ATTRIBUTE` (`subject.serialNumber`), `san.dns`, `san.ip`, `san.uri`, `san.email` |
 | key rule | `rsa-2048..4096`, `rsa-2048`, `ecdsa-p256`, `ecdsa-p384`, `ecdsa-p521`, `ed25519`, `ml-dsa-44`, `ml-dsa-65`, `ml-dsa-87` |

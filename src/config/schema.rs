@@ -51,6 +51,10 @@ pub static SERVER_FILE: &[&TableSchema] = &[&ROOT, &SERVER, &TLS, &LIMITS, &WORK
 /// The tables of `policies/NAME.toml`.
 pub static GROUP_FILE: &[&TableSchema] = &[
     &GROUP,
+    &ROLLOUT,
+    &RING,
+    &GATES,
+    &RETURNS,
     &DEVICE,
     &SCEP,
     &AUTHENTICATE,
@@ -212,6 +216,7 @@ pub static GROUP: TableSchema = table(
         key("description", "string", "none", "One sentence for people."),
         key("priority", "integer", "`0`", "Among the groups of a shared endpoint, the highest that matches wins."),
         key("profile", "string", "", "The algorithm profile: the one line that changes in a migration."),
+        key("rollout", "table", "none", "Another profile that is tried on some devices first."),
         key("device", "table", "", "What tells a device."),
         key("scep", "table", "", "How the endpoint `/scep/NAME` speaks SCEP."),
         key("authenticate", "table", "", "Who is let in. Without it nobody is."),
@@ -219,6 +224,73 @@ pub static GROUP: TableSchema = table(
         key("limits", "table", "", "How much a device may have."),
         key("match", "table", "", "Which requests at a shared endpoint are of this group."),
     ],
+);
+
+pub static ROLLOUT: TableSchema = table(
+    "rollout",
+    "Another profile, the candidate, that is tried on some devices first; all others get `profile`. A device that is reached by any of these gets it. See [Moving a group](migration.md).",
+    &[
+        key("candidate", "string", "", "The algorithm profile that is tried."),
+        key(
+            "devices",
+            "devices",
+            "none",
+            "Devices that get it, by the identifier that `[device]` gives them: `serialNumber=FOC1234`. `*` stands for any text.",
+        ),
+        key(
+            "percent",
+            "percentage",
+            "`0`",
+            "How many of all devices get it: `5`, `\"0.5\"`. They are the same ones each time, and a larger percentage only adds to them. A request that nothing tells the device of is never among them.",
+        ),
+        key("rings", "array of tables", "none", "What is added on certain dates, in their order."),
+        key("gates", "table", "as below", "When to stop."),
+    ],
+);
+
+pub static RING: TableSchema = TableSchema {
+    name: "rollout.rings",
+    repeated: true,
+    doc: "What is added on a date.",
+    keys: &[
+        key("from", "date", "", "From then on: `\"2027-01-10\"` (0:00 UTC), or `\"2027-01-10T06:00:00Z\"`."),
+        key("percent", "percentage", "as before", "How many of all devices get the candidate; no less than before."),
+        key("devices", "devices", "none", "Devices that get it besides."),
+    ],
+};
+
+pub static GATES: TableSchema = table(
+    "rollout.gates",
+    "When to stop: the devices under the candidate are compared with those under `profile`, in the same time. `\"+5%\"` is five percentage points more than those; if there are fewer than `min-devices` of those, they count as faultless. `\"5%\"` compares with nobody, `\"off\"` is no gate. Devices are counted, not requests.",
+    &[
+        key("window", "duration", "`24h`", "How far back they look."),
+        key("min-devices", "integer", "`20`", "How many devices the candidate must have met before a gate trips."),
+        key(
+            "refusals",
+            "threshold",
+            "`+5%`",
+            "Devices that were let in and then refused: by a rule of the group, or because of their key.",
+        ),
+        key("upstream-errors", "threshold", "`+2%`", "Devices whose request the issuer refused, or could not answer."),
+        key(
+            "returns",
+            "table, or threshold",
+            "as below",
+            "Devices that come back for another certificate soon after they were given one.",
+        ),
+        key(
+            "on-trip",
+            "`halt` or `roll-back`",
+            "`halt`",
+            "`halt`: devices that have a certificate of the candidate stay with it, and no other gets one. `roll-back`: all get `profile` again.",
+        ),
+    ],
+);
+
+pub static RETURNS: TableSchema = table(
+    "rollout.gates.returns",
+    "Devices that come back. A certificate that is past half of its life is renewed, which is no return.",
+    &[key("within", "duration", "`24h`", "How soon counts."), key("more-than", "threshold", "`+5%`", "How many are too many.")],
 );
 
 pub static DEVICE: TableSchema = table(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::authenticate::Authenticated;
+use super::choose::{Chosen, ChosenProfile};
 use super::core::Core;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
@@ -17,7 +18,7 @@ use crate::x509::Certificate;
 /// A request that policy lets through.
 pub struct Permitted {
     pub(super) authenticated: Authenticated,
-    pub(super) profile: Arc<AlgorithmProfile>,
+    pub(super) chosen: Arc<ChosenProfile>,
     pub(super) upstream: Arc<dyn UpstreamCa>,
     pub(super) permit: Permit,
 }
@@ -26,10 +27,11 @@ pub struct Permitted {
 #[derive(Clone)]
 pub(crate) struct Enforce(pub(crate) Arc<Core>);
 
-impl Step<Authenticated> for Enforce {
+impl Step<Chosen> for Enforce {
     type Out = Permitted;
 
-    async fn step(&self, authenticated: Authenticated) -> Result<Flow<Permitted>, EnrollError> {
+    async fn step(&self, chosen: Chosen) -> Result<Flow<Permitted>, EnrollError> {
+        let Chosen { authenticated, chosen } = chosen;
         let request = &authenticated.grouped.recorded.request;
         let group = &authenticated.grouped.group;
         // Before anything else: there is no use in a certificate that cannot be handed over.
@@ -37,25 +39,26 @@ impl Step<Authenticated> for Enforce {
             return Ok(Flow::Stop(Outcome::Refused(Rejection::new(RejectionCode::NotDeliverable, why))));
         }
         let now = self.0.now();
-        match permit(&self.0, request, group, authenticated.proof.renews().map(Arc::as_ref), now).await? {
-            Ok((profile, upstream, permit)) => Ok(Flow::Continue(Permitted { authenticated, profile, upstream, permit })),
+        let renews = authenticated.proof.renews().map(Arc::as_ref);
+        match permit(&self.0, request, group, &chosen.profile, renews, now).await? {
+            Ok((upstream, permit)) => Ok(Flow::Continue(Permitted { authenticated, chosen, upstream, permit })),
             Err(rejection) => Ok(Flow::Stop(Outcome::Refused(rejection))),
         }
     }
 }
 
-/// Resolves profile and issuer, and asks the group.
+/// Resolves the issuer of the profile, and asks the group.
 pub(super) async fn permit(
     core: &Core,
     request: &EnrollmentRequest,
     group: &DeviceGroup,
+    profile: &AlgorithmProfile,
     renews: Option<&Certificate>,
     now: Timestamp,
-) -> Result<Result<(Arc<AlgorithmProfile>, Arc<dyn UpstreamCa>, Permit), Rejection>, EnrollError> {
+) -> Result<Result<(Arc<dyn UpstreamCa>, Permit), Rejection>, EnrollError> {
     let unresolved = |what: &str| EnrollError::Internal(format!("group {:?}: {what} is not in the snapshot", group.name));
-    let profile = request.snapshot.profile_of(group).ok_or_else(|| unresolved("its profile"))?;
-    let upstream = request.snapshot.upstream_of(profile).ok_or_else(|| unresolved("its upstream"))?;
-    let issuer = upstream.capabilities(&profile.issuer.ca).ok_or_else(|| unresolved("its CA"))?;
+    let upstream = request.snapshot.upstream_of(profile).ok_or_else(|| unresolved("the upstream of its profile"))?;
+    let issuer = upstream.capabilities(&profile.issuer.ca).ok_or_else(|| unresolved("the CA of its profile"))?;
     let digest_taken = match request.csr.signature_algorithm().digest() {
         Some(digest) => request.endpoint.scep.accept_digests.contains(&digest),
         None => true,
@@ -81,5 +84,5 @@ pub(super) async fn permit(
             return Ok(Err(Rejection::new(RejectionCode::KeyReused, why)));
         }
     }
-    Ok(Ok((Arc::clone(profile), Arc::clone(upstream), permit)))
+    Ok(Ok((Arc::clone(upstream), permit)))
 }

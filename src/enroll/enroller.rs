@@ -10,6 +10,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use super::approve::Approve;
 use super::authenticate::Authenticate;
 use super::budget::RefusalBudget;
+use super::choose::Choose;
 use super::core::Core;
 use super::enforce::Enforce;
 use super::issue::Issue;
@@ -73,6 +74,8 @@ impl Enroller {
             .layer(StepLayer(MatchGroup(Arc::clone(&core))))
             // Before policy looks at names, so that a stranger learns nothing about them.
             .layer(StepLayer(Authenticate(Arc::clone(&core))))
+            // Once, and before anything depends on it: one request never mixes two profiles.
+            .layer(StepLayer(Choose(Arc::clone(&core))))
             // Names, keys, usages, and whether the answer can be delivered.
             .layer(StepLayer(Enforce(Arc::clone(&core))))
             // From here on the order stands, whatever the configuration says later.

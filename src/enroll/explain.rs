@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::authenticate::{Proof, prove};
+use super::choose;
 use super::enforce::permit;
 use super::inspect::names_of;
 use super::match_group::{choose, look_up};
@@ -31,6 +32,10 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// The algorithm profile.
     pub profile: Option<String>,
+    /// Stable code of why it is this profile.
+    pub chosen_by: Option<String>,
+    /// Why it is this profile.
+    pub choice: Option<String>,
     /// The issuer: `upstream/ca`.
     pub issuer: Option<String>,
     /// What would sign.
@@ -78,7 +83,6 @@ impl Enroller {
             Err(rejection) => return Ok(refused(told, &rejection)),
         };
         told.group = Some(group.name.clone());
-        told.profile = Some(group.profile.clone());
         let proof = match assume_authenticated {
             true => Proof::Shared,
             false => match prove(core, request, &group, &known, now).await? {
@@ -87,7 +91,13 @@ impl Enroller {
             },
         };
         told.rule = Some(if assume_authenticated { "assumed: the credential was not looked at".into() } else { proof.rule() });
-        let (profile, upstream, permit) = match permit(core, request, &group, proof.renews().map(Arc::as_ref), now).await? {
+        let renews = proof.renews().map(Arc::as_ref);
+        let chosen = choose::choose(core, request, &group, renews, now).await?;
+        let profile = chosen.profile;
+        told.profile = Some(profile.name.clone());
+        told.chosen_by = Some(chosen.choice.why.code().to_owned());
+        told.choice = Some(chosen.choice.why.to_string());
+        let (upstream, permit) = match permit(core, request, &group, &profile, renews, now).await? {
             Ok(permitted) => permitted,
             Err(rejection) => return Ok(refused(told, &rejection)),
         };

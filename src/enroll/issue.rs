@@ -18,7 +18,7 @@ use super::stage::{Settled, StageFuture};
 use super::{EnrollError, IssuedCertificate, Outcome, Rejection, RejectionCode, Reply, challenge};
 use crate::inventory::{
     Attempt, AttemptId, AttemptResult, AttemptState, AuditEvent, CertificateRecord, CertificateStatus, Concluded, Conclusion,
-    DeviceLimit, InventoryError, NewTransaction, Opened, Transaction, TransactionId, TransactionState,
+    DeviceLimit, InventoryError, NewTransaction, Opened, Setback, SetbackKind, Transaction, TransactionId, TransactionState,
 };
 use crate::snapshot::Snapshot;
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission};
@@ -143,7 +143,8 @@ pub(super) fn new_transaction(core: &Core, ordered: &Ordered, state: Transaction
         actor: "device".into(),
         object: transaction.id.to_string(),
         fields: fields(json!({
-            "group": order.group, "rule": order.rule, "profile": order.profile, "subject": transaction.subject,
+            "group": order.group, "rule": order.rule, "profile": order.profile,
+            "chosen_by": ordered.permitted.chosen.choice.why.code(), "subject": transaction.subject,
             "source": transaction.source, "snapshot": order.snapshot, "changes": ordered.permitted.permit.changes,
         })),
     };
@@ -238,17 +239,20 @@ pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, Enroll
         }
         Submission::Rejected { reason, retryable: true } => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer cannot now: {reason}.");
+            note_setback(&core, &work, "upstream-busy", &reason).await;
             let due_at = after(core.now(), BACKOFF);
             conclude(&core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
         }
         Submission::Rejected { reason, retryable: false } => reject(&core, &work, RejectionCode::UpstreamRejected, reason).await,
         Submission::Unknown { reason } if capabilities.can_find_again => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear and will be asked for: {reason}.");
+            note_setback(&core, &work, "upstream-unclear", &reason).await;
             let due_at = after(core.now(), BACKOFF);
             conclude(&core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
         }
         Submission::Unknown { reason } => {
             tracing::error!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear; an operator has to decide: {reason}.");
+            note_setback(&core, &work, "upstream-unclear", &reason).await;
             let event = event_of(&work, core.now(), "issuance.unclear", json!({ "reason": reason }));
             conclude(&core, &work, AttemptResult::Unknown { detail: reason }, None, vec![event]).await
         }
@@ -258,6 +262,7 @@ pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, Enroll
 /// Refuses for good because of the issuer.
 async fn reject(core: &Arc<Core>, work: &Work, code: RejectionCode, detail: String) -> Result<Settled, EnrollError> {
     tracing::warn!(transaction = %work.transaction.id, code = code.name(), "The issuer refused: {detail}.");
+    note_setback(core, work, code.name(), &detail).await;
     let outcome = Outcome::Refused(Rejection::new(code, detail.clone()));
     let encoded = match &work.reply {
         Some((reply, _)) => Some(core.encode(reply, &outcome).await?),
@@ -266,6 +271,29 @@ async fn reject(core: &Arc<Core>, work: &Work, code: RejectionCode, detail: Stri
     let event = event_of(work, core.now(), "issuance.failed", json!({ "code": code.name(), "reason": detail }));
     let result = AttemptResult::Rejected { code: code.name().to_owned(), detail };
     conclude(core, work, result, Some((outcome, encoded)), vec![event]).await
+}
+
+/// Remembers that the issuer failed a device under a profile, while its group tries a candidate. Whatever became of that, the answer
+/// of the issuer counts more: an error is logged.
+async fn note_setback(core: &Core, work: &Work, code: &str, detail: &str) {
+    let order = &work.order;
+    let tries = work.snapshot.groups.get(&order.group).is_some_and(|group| group.rollout.is_some());
+    let Some(device) = order.device.clone().filter(|_| tries) else { return };
+    let now = core.now();
+    let setback = Setback {
+        group: order.group.clone(),
+        profile: order.profile.clone(),
+        device,
+        kind: SetbackKind::UpstreamError,
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+        first_at: now,
+        at: now,
+        count: 1,
+    };
+    if let Err(error) = core.inventory.add_setback(setback).await {
+        tracing::warn!(transaction = %work.transaction.id, "The rollout's gates do not know of this: {error}.");
+    }
 }
 
 /// Writes what became of an attempt; the answer is made of what is written.

@@ -161,7 +161,7 @@ fn names_ra(snapshot: &Snapshot, name: &[u8]) -> bool {
 
 /// The certificates of the CAs that issue for the groups of the endpoint.
 fn endpoint_issuers(query: &Query) -> impl Iterator<Item = Arc<Certificate>> + '_ {
-    let profiles = query.endpoint.groups.iter().filter_map(|group| query.snapshot.profile_of(group));
+    let profiles = query.endpoint.groups.iter().flat_map(|group| query.snapshot.profiles_of(group));
     profiles.filter_map(|profile| query.snapshot.upstream_of(profile)?.chain(&profile.issuer.ca)?.first().cloned())
 }
 

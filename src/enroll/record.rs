@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tower::{Layer, Service};
 
+use super::choose::ChosenProfile;
 use super::core::{Core, after};
 use super::issue::{fields, pending};
 use super::stage::Settled;
@@ -16,7 +17,8 @@ use super::{
     Answer, EnrollError, EnrollmentRequest, Intent, IssuedCertificate, Outcome, Rejection, RejectionCode, challenge, fault,
 };
 use crate::inventory::{
-    AuditEvent, CertificateStatus, Known, RefusedTransaction, Transaction, TransactionId, TransactionKey, TransactionState,
+    AuditEvent, CertificateStatus, Known, RefusedTransaction, Setback, SetbackKind, Transaction, TransactionId, TransactionKey,
+    TransactionState,
 };
 use crate::policy::DeviceGroup;
 use crate::snapshot::Snapshot;
@@ -28,6 +30,8 @@ pub struct Recorded {
     pub(super) key: TransactionKey,
     /// Set by the step that finds the group; read when the answer is counted and a refusal is written.
     pub(super) group: Arc<OnceLock<Arc<DeviceGroup>>>,
+    /// Set by the step that chooses the profile; read likewise.
+    pub(super) chosen: Arc<OnceLock<Arc<ChosenProfile>>>,
 }
 
 /// The layer.
@@ -69,16 +73,21 @@ where
         Box::pin(async move {
             fault::point("received");
             let key = transaction_key(&request);
-            let group = Arc::new(OnceLock::new());
+            let seen = Seen::default();
             let settled = match recall(&core, &request, &key).await? {
                 Recall::Reply(reply) => {
-                    let (group, profile) = labels(&request, &group);
+                    let (group, profile) = labels(&request, &seen);
                     core.metrics.enrollment(request.protocol, group, profile, "replayed");
                     return Ok(Answer { outcome: None, reply });
                 }
                 Recall::Outcome(outcome) => Settled::recorded(outcome),
                 Recall::New => {
-                    let recorded = Recorded { request: request.clone(), key: key.clone(), group: Arc::clone(&group) };
+                    let recorded = Recorded {
+                        request: request.clone(),
+                        key: key.clone(),
+                        group: Arc::clone(&seen.group),
+                        chosen: Arc::clone(&seen.chosen),
+                    };
                     let settled = inner.call(recorded).await?;
                     match overtaken(&core, &request, &key, &settled).await? {
                         Some(outcome) => Settled::recorded(outcome),
@@ -86,9 +95,16 @@ where
                     }
                 }
             };
-            complete(&core, &request, key, &group, settled).await
+            complete(&core, &request, key, &seen, settled).await
         })
     }
+}
+
+/// What the steps below found out, as far as a request got.
+#[derive(Default)]
+struct Seen {
+    group: Arc<OnceLock<Arc<DeviceGroup>>>,
+    chosen: Arc<OnceLock<Arc<ChosenProfile>>>,
 }
 
 /// What makes a request's transaction unique.
@@ -250,7 +266,7 @@ async fn complete(
     core: &Core,
     request: &EnrollmentRequest,
     key: TransactionKey,
-    group: &OnceLock<Arc<DeviceGroup>>,
+    seen: &Seen,
     settled: Settled,
 ) -> Result<Answer, EnrollError> {
     let Settled { outcome, reply, recorded } = settled;
@@ -258,7 +274,7 @@ async fn complete(
         Some(reply) => reply,
         None => Bytes::from(core.encode(&request.reply, &outcome).await?),
     };
-    let (group_name, profile) = labels(request, group);
+    let (group_name, profile) = labels(request, seen);
     match &outcome {
         Outcome::Refused(rejection) => {
             core.metrics.denial(group_name, rejection.code.name());
@@ -268,7 +284,11 @@ async fn complete(
                 subject = %request.csr.subject(), code = rejection.code.name(), "Request refused: {}.", rejection.detail
             );
             if !recorded {
-                refuse(core, request, key, group_name, rejection, &reply).await?;
+                let refused = refuse(core, request, key, group_name, rejection, &reply);
+                // Both in one commit of the store.
+                let (refused, noted) = tokio::join!(refused, note_setback(core, seen, rejection));
+                refused?;
+                noted?;
             }
         }
         Outcome::Pending { transaction, .. } => {
@@ -330,6 +350,28 @@ async fn refuse(
     Ok(core.inventory.refuse(refused).await?)
 }
 
+/// Remembers which device was refused under which profile, while its group tries a candidate.
+async fn note_setback(core: &Core, seen: &Seen, rejection: &Rejection) -> Result<(), EnrollError> {
+    let (Some(group), Some(chosen)) = (seen.group.get(), seen.chosen.get()) else { return Ok(()) };
+    let Some(device) = &chosen.device else { return Ok(()) };
+    if group.rollout.is_none() || rejection.code.is_unauthenticated() {
+        return Ok(());
+    }
+    let now = core.now();
+    let setback = Setback {
+        group: group.name.clone(),
+        profile: chosen.profile.name.clone(),
+        device: device.clone(),
+        kind: SetbackKind::Refused,
+        code: rejection.code.name().to_owned(),
+        detail: shortened(&rejection.detail),
+        first_at: now,
+        at: now,
+        count: 1,
+    };
+    Ok(core.inventory.add_setback(setback).await?)
+}
+
 /// The start of what a stranger wrote. Audit events are kept for good, and nobody who is refused shall fill the disk with long names.
 fn shortened(text: &str) -> String {
     const MOST: usize = 512;
@@ -340,11 +382,12 @@ fn shortened(text: &str) -> String {
 }
 
 /// Labels for metrics: names out of the configuration only. A request that was not matched to a group counts for the endpoint's only
-/// one, or for none.
-fn labels<'a>(request: &'a EnrollmentRequest, matched: &'a OnceLock<Arc<DeviceGroup>>) -> (&'a str, &'a str) {
-    let group = matched.get().or(match request.endpoint.groups.as_slice() {
+/// one, or for none; one that ended before its profile was chosen counts for that of the group.
+fn labels<'a>(request: &'a EnrollmentRequest, seen: &'a Seen) -> (&'a str, &'a str) {
+    let group = seen.group.get().or(match request.endpoint.groups.as_slice() {
         [only] => Some(only),
         _ => None,
     });
-    group.map_or(("", ""), |group| (&group.name, &group.profile))
+    let profile = seen.chosen.get().map(|chosen| chosen.profile.name.as_str());
+    group.map_or(("", ""), |group| (&group.name, profile.unwrap_or(&group.profile)))
 }

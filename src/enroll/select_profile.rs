@@ -37,7 +37,7 @@ impl Step<Permitted> for SelectProfile {
             &grouped.recorded.request,
             &grouped.group,
             &permitted.authenticated.proof,
-            &permitted.profile,
+            &permitted.chosen.profile,
             permitted.upstream.as_ref(),
             &permitted.permit,
             self.0.now(),

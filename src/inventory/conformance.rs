@@ -14,6 +14,7 @@ pub(crate) mod challenges;
 pub(crate) mod concurrency;
 pub(crate) mod lifecycle;
 pub(crate) mod recall;
+pub(crate) mod rollouts;
 pub(crate) mod work;
 
 /// Makes a test of every case.
@@ -48,6 +49,10 @@ macro_rules! tests {
         });
         $crate::inventory::conformance::tests!($make: audit {
             the_chain_has_no_gaps, events_of_every_kind_are_chained,
+        });
+        $crate::inventory::conformance::tests!($make: rollouts {
+            a_rollout_stands_where_it_was_put, a_setback_is_kept_once_a_device, figures_count_devices_and_not_requests,
+            the_census_counts_valid_certificates,
         });
         $crate::inventory::conformance::tests!($make: concurrency {
             one_of_many_redeems_a_challenge, one_of_many_opens_a_transaction, a_limit_holds_under_concurrency,

@@ -3,6 +3,7 @@
 //! One thread writes ([`writer`]) and shares each flush to the disk among all who wait. Reads by key take tens of microseconds
 //! and run where they are called; lists and searches run on the threads for blocking work.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use self::readers::Readers;
 use self::upkeep::Purge;
 use self::writer::Writer;
 use super::{
-    Attempt, AuditEvent, AuditRecord, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
-    Inventory, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, Statistics, Transaction, TransactionId,
-    TransactionKey, TransactionState,
+    Attempt, AuditEvent, AuditRecord, Census, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
+    Inventory, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, RolloutChange, RolloutStore, Setback,
+    SetbackSearch, Statistics, Transaction, TransactionId, TransactionKey, TransactionState,
 };
+use crate::rollout::{DeviceKnowledge, Figures, RolloutState};
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 mod attempts;
@@ -27,6 +29,7 @@ mod challenges;
 #[cfg(test)]
 mod faults;
 mod readers;
+mod rollouts;
 mod rows;
 mod schema;
 mod transactions;
@@ -252,6 +255,49 @@ impl Inventory for SqliteInventory {
             }
         }
         Ok(total)
+    }
+}
+
+#[async_trait]
+impl RolloutStore for SqliteInventory {
+    async fn rollout(&self, group: &str, candidate: &str) -> Result<Option<RolloutState>, InventoryError> {
+        self.near.read(|connection| rollouts::state(connection, group, candidate))
+    }
+
+    async fn rollouts(&self) -> Result<Vec<RolloutState>, InventoryError> {
+        self.near.read(rollouts::states)
+    }
+
+    async fn change_rollout(&self, change: RolloutChange) -> Result<bool, InventoryError> {
+        self.writer.write(move |write| rollouts::change(write, change)).await
+    }
+
+    async fn device_knowledge(&self, group: &str, device: &str) -> Result<DeviceKnowledge, InventoryError> {
+        self.near.read(|connection| rollouts::knowledge(connection, group, device))
+    }
+
+    async fn add_setback(&self, setback: Setback) -> Result<(), InventoryError> {
+        self.writer.write(move |write| rollouts::add_setback(write, &setback)).await
+    }
+
+    async fn setbacks(&self, search: &SetbackSearch) -> Result<Vec<Setback>, InventoryError> {
+        let search = search.clone();
+        self.read_far(move |connection| rollouts::setbacks(connection, &search)).await
+    }
+
+    async fn figures(
+        &self,
+        group: &str,
+        since: Timestamp,
+        within: Duration,
+    ) -> Result<BTreeMap<String, Figures>, InventoryError> {
+        let group = group.to_owned();
+        self.read_far(move |connection| rollouts::figures(connection, &group, since, within)).await
+    }
+
+    async fn census(&self, group: &str) -> Result<Vec<Census>, InventoryError> {
+        let (group, now) = (group.to_owned(), (self.clock)());
+        self.read_far(move |connection| rollouts::census(connection, &group, now)).await
     }
 }
 

@@ -71,17 +71,24 @@ impl Rules {
     pub(super) fn permit(&self, group: &DeviceGroup, input: &PermitInput<'_>) -> Result<Permit, Denial> {
         let mut changes = Vec::new();
         self.check_key(input)?;
-        let (subject, names) = self.names(group, input, &mut changes)?;
+        let (subject, names) = self.names(group, input.csr, input.renews, Some(input.issuer), &mut changes)?;
         let key_usage = self.key_usage(input, &mut changes)?;
         let extended_key_usages = self.extended_key_usages(input, &mut changes)?;
         check_extensions(input, &mut changes)?;
-        let device =
-            group.device_of(&subject, &names).or_else(|| group.device_of(input.csr.subject(), input.csr.subject_alt_names()));
+        let device = device_of(group, &subject, &names, input.csr);
         if device.is_none() {
             let wanted = group.device.join(", ");
             return deny(DenialCode::NoDevice, format!("the request has none of {wanted}: the device cannot be told"));
         }
         Ok(Permit { subject, subject_alt_names: names, key_usage, extended_key_usages, device, changes })
+    }
+
+    /// The device of a request, whatever becomes of it. Names that are not let through tell a device as they were asked for.
+    pub(super) fn identify(&self, group: &DeviceGroup, csr: &VerifiedCsr, renews: Option<&Certificate>) -> Option<String> {
+        match self.names(group, csr, renews, None, &mut Vec::new()) {
+            Ok((subject, names)) => device_of(group, &subject, &names, csr),
+            Err(_) => group.device_of(csr.subject(), csr.subject_alt_names()),
+        }
     }
 
     fn check_key(&self, input: &PermitInput<'_>) -> Result<(), Denial> {
@@ -128,6 +135,11 @@ fn check_extensions(input: &PermitInput<'_>, changes: &mut Vec<String>) -> Resul
         return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
     }
     Ok(())
+}
+
+/// The device by the names that are issued, or else by those that were asked for.
+fn device_of(group: &DeviceGroup, subject: &DistinguishedName, names: &[SubjectAltName], csr: &VerifiedCsr) -> Option<String> {
+    group.device_of(subject, names).or_else(|| group.device_of(csr.subject(), csr.subject_alt_names()))
 }
 
 fn deny<T>(code: DenialCode, detail: String) -> Result<T, Denial> {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{ChallengePolicy, Denial, Matching, Permit, PermitInput, Rules};
+use crate::rollout::Plan;
 use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
 
 /// A validated device group (`policies/NAME.toml`).
@@ -17,6 +18,8 @@ pub struct DeviceGroup {
     pub priority: i32,
     /// The algorithm profile: the switch.
     pub profile: String,
+    /// Another profile that is tried on some of its devices.
+    pub rollout: Option<Plan>,
     /// Selectors that tell a device (`subject.serialNumber`, `subject.commonName`, `san.dns`, …), the first that has a value wins.
     pub device: Vec<String>,
     /// The ways in by challenge; empty is none.
@@ -48,6 +51,8 @@ pub struct GroupSettings {
     pub priority: i32,
     /// The algorithm profile.
     pub profile: String,
+    /// Another profile that is tried on some of its devices.
+    pub rollout: Option<Plan>,
     /// Selectors that tell a device.
     pub device: Vec<String>,
     /// The ways in by challenge.
@@ -76,6 +81,7 @@ impl DeviceGroup {
             description,
             priority,
             profile,
+            rollout,
             device,
             challenges,
             renewal,
@@ -91,6 +97,7 @@ impl DeviceGroup {
             description,
             priority,
             profile,
+            rollout,
             device,
             challenges,
             renewal,
@@ -101,6 +108,11 @@ impl DeviceGroup {
             rules,
             matching,
         }
+    }
+
+    /// Every profile that a device of this group may get: the one that it is on, then the candidate.
+    pub fn profiles(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.profile.as_str()).chain(self.rollout.as_ref().map(|plan| plan.candidate.as_str()))
     }
 
     /// Whether a request at a shared endpoint is of this group. Slow where the group is chosen by its shared challenge: run it on the
@@ -116,6 +128,12 @@ impl DeviceGroup {
             let label = selector.rsplit('.').next().unwrap_or(selector);
             Some(format!("{label}={value}"))
         })
+    }
+
+    /// The device that asks, as it will be known by the certificate that it is given: told before a profile is chosen, and the same
+    /// that [`permit`](Self::permit) finds.
+    pub fn identify(&self, csr: &VerifiedCsr, renews: Option<&Certificate>) -> Option<String> {
+        self.rules.identify(self, csr, renews)
     }
 
     /// Decides what of a request is let through, and how the certificate will look.

@@ -357,6 +357,7 @@ fn group(profile: &str) -> DeviceGroup {
         add: Vec::new(),
     };
     DeviceGroup::new(GroupSettings {
+        rollout: None,
         name: "routers".into(),
         description: String::new(),
         priority: 0,

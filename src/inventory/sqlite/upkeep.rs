@@ -55,6 +55,10 @@ pub(super) fn purge(write: &mut Write<'_>, kind: Purge, before: Timestamp, limit
             "DELETE FROM challenges WHERE number IN
                  (SELECT number FROM challenges WHERE redeemed_at IS NULL AND revoked_at IS NULL AND expires_at < ?1 LIMIT ?2)"
         }
+        Purge::Setbacks => {
+            "DELETE FROM setbacks WHERE (device_group, profile, kind, device) IN
+                 (SELECT device_group, profile, kind, device FROM setbacks WHERE at < ?1 LIMIT ?2)"
+        }
         // An open transaction may still need its secret.
         Purge::Secrets => {
             "DELETE FROM sealed_challenges WHERE number IN
@@ -73,11 +77,12 @@ pub(super) enum Purge {
     Refused,
     SpentChallenges,
     ExpiredChallenges,
+    Setbacks,
     Secrets,
 }
 
 impl Purge {
     /// All kinds, replies before the transactions that they belong to.
-    pub(super) const ALL: [Purge; 5] =
-        [Purge::Replies, Purge::Refused, Purge::SpentChallenges, Purge::ExpiredChallenges, Purge::Secrets];
+    pub(super) const ALL: [Purge; 6] =
+        [Purge::Replies, Purge::Refused, Purge::SpentChallenges, Purge::ExpiredChallenges, Purge::Setbacks, Purge::Secrets];
 }

@@ -2,10 +2,11 @@
 
 use ipnet::IpNet;
 
-use super::{Denial, DenialCode, PermitInput, Rules, Unlisted, deny};
+use super::{Denial, DenialCode, Rules, Unlisted, deny};
 use crate::policy::pattern::Scope;
 use crate::policy::{Captures, DeviceGroup, Template, TextPattern};
-use crate::x509::{Certificate, DistinguishedName, SubjectAltName};
+use crate::upstream::Capabilities;
+use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
 
 /// Which alternative names are let through.
 #[derive(Clone, Debug)]
@@ -73,15 +74,17 @@ impl Default for NameRules {
 }
 
 impl Rules {
-    /// Subject and alternative names of the certificate.
+    /// Subject and alternative names of the certificate. An issuer that is not known yet is taken for one that can do all.
     pub(super) fn names(
         &self,
         group: &DeviceGroup,
-        input: &PermitInput<'_>,
+        csr: &VerifiedCsr,
+        renews: Option<&Certificate>,
+        issuer: Option<&Capabilities>,
         changes: &mut Vec<String>,
     ) -> Result<(DistinguishedName, Vec<SubjectAltName>), Denial> {
-        let requested = (input.csr.subject().clone(), input.csr.subject_alt_names().to_vec());
-        let bound = match input.renews {
+        let requested = (csr.subject().clone(), csr.subject_alt_names().to_vec());
+        let bound = match renews {
             Some(certificate) if !group.renewal.as_ref().is_some_and(|r| r.allow_name_change) => Some(certificate),
             _ => None,
         };
@@ -92,8 +95,8 @@ impl Rules {
         }
         let captures = self.check_subject(&requested.0)?;
         let scope = Scope { captures: &captures, subject: &requested.0, names: &requested.1 };
-        let subject = self.subject(input, &scope, changes)?;
-        let names = self.alternative_names(input, &scope, changes)?;
+        let subject = self.subject(issuer, &scope, changes)?;
+        let names = self.alternative_names(issuer, &scope, changes)?;
         if let Some(difference) = bound.and_then(|certificate| names_differ(certificate, &subject, &names)) {
             return deny(DenialCode::RenewalNameChanged, difference);
         }
@@ -115,7 +118,7 @@ impl Rules {
 
     fn subject(
         &self,
-        input: &PermitInput<'_>,
+        issuer: Option<&Capabilities>,
         scope: &Scope<'_>,
         changes: &mut Vec<String>,
     ) -> Result<DistinguishedName, Denial> {
@@ -125,7 +128,7 @@ impl Rules {
             detail: format!("the subject cannot be rewritten: {why}"),
         })?;
         if subject.rdns() != scope.subject.rdns() {
-            if !input.issuer.overrides_subject {
+            if issuer.is_some_and(|issuer| !issuer.overrides_subject) {
                 return deny(
                     DenialCode::IssuerCannot,
                     format!("the issuer cannot issue {subject} for a request for {}", scope.subject),
@@ -138,7 +141,7 @@ impl Rules {
 
     fn alternative_names(
         &self,
-        input: &PermitInput<'_>,
+        issuer: Option<&Capabilities>,
         scope: &Scope<'_>,
         changes: &mut Vec<String>,
     ) -> Result<Vec<SubjectAltName>, Denial> {
@@ -171,7 +174,7 @@ impl Rules {
                 names.push(name);
             }
         }
-        if changes.len() > before && !input.issuer.overrides_subject_alt_names {
+        if changes.len() > before && issuer.is_some_and(|issuer| !issuer.overrides_subject_alt_names) {
             return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
         }
         Ok(names)

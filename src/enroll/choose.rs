@@ -1,0 +1,81 @@
+//! Which profile a request gets: chosen once, before anything depends on it, and kept to the end.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::authenticate::Authenticated;
+use super::core::Core;
+use super::stage::{Flow, Step};
+use super::{EnrollError, EnrollmentRequest};
+use crate::algorithm::AlgorithmProfile;
+use crate::policy::DeviceGroup;
+use crate::rollout::{self, Choice, DeviceKnowledge, Situation};
+use crate::x509::Certificate;
+
+/// A request whose profile is chosen.
+pub struct Chosen {
+    pub(super) authenticated: Authenticated,
+    pub(super) chosen: Arc<ChosenProfile>,
+}
+
+/// The profile of a request.
+#[derive(Clone, Debug)]
+pub(super) struct ChosenProfile {
+    /// The profile, out of the snapshot that the request is decided by.
+    pub(super) profile: Arc<AlgorithmProfile>,
+    /// Why it is this one.
+    pub(super) choice: Choice,
+    /// The device, where the choice needed to know it.
+    pub(super) device: Option<String>,
+}
+
+/// The step.
+#[derive(Clone)]
+pub(crate) struct Choose(pub(crate) Arc<Core>);
+
+impl Step<Authenticated> for Choose {
+    type Out = Chosen;
+
+    async fn step(&self, authenticated: Authenticated) -> Result<Flow<Chosen>, EnrollError> {
+        let grouped = &authenticated.grouped;
+        let request = &grouped.recorded.request;
+        let renews = authenticated.proof.renews().map(Arc::as_ref);
+        let chosen = Arc::new(choose(&self.0, request, &grouped.group, renews, self.0.now()).await?);
+        // Set once per request: the cell is fresh.
+        let _ = grouped.recorded.chosen.set(Arc::clone(&chosen));
+        Ok(Flow::Continue(Chosen { authenticated, chosen }))
+    }
+}
+
+/// Chooses the profile of a request. Where a rollout stands is read from the inventory each time, so that what a gate, an operator or
+/// another node did holds from the next request on. A group without a candidate costs nothing.
+pub(super) async fn choose(
+    core: &Core,
+    request: &EnrollmentRequest,
+    group: &DeviceGroup,
+    renews: Option<&Certificate>,
+    now: Timestamp,
+) -> Result<ChosenProfile, EnrollError> {
+    let (mut state, mut device, mut knowledge) = (None, None, DeviceKnowledge::default());
+    if let Some(plan) = &group.rollout {
+        state = core.inventory.rollout(&group.name, &plan.candidate).await?;
+        device = group.identify(&request.csr, renews);
+        if let Some(device) = &device {
+            knowledge = core.inventory.device_knowledge(&group.name, device).await?;
+        }
+    }
+    let choice = rollout::choose(&Situation {
+        group: &group.name,
+        incumbent: &group.profile,
+        plan: group.rollout.as_ref(),
+        state: state.as_ref(),
+        device: device.as_deref(),
+        knowledge: &knowledge,
+        now,
+    });
+    let profile = request.snapshot.profiles.get(&choice.profile).cloned().ok_or_else(|| {
+        EnrollError::Internal(format!("group {:?}: profile {:?} is not in the snapshot", group.name, choice.profile))
+    })?;
+    Ok(ChosenProfile { profile, choice, device })
+}
