@@ -9,6 +9,7 @@ pub mod family;
 pub mod key;
 pub mod profile;
 pub mod signature;
+pub mod size;
 pub mod slh_dsa;
 pub mod unsupported;
 
@@ -17,7 +18,7 @@ pub use composite::{COMPOSITE_DRAFT, Composite};
 pub use digest::Digest;
 pub use family::Family;
 pub use key::{KeyAlgorithm, KeyRule};
-pub use profile::{AlgorithmProfile, Form, IssuerRef};
+pub use profile::{AlgorithmProfile, Form, IssuerRef, ProfileExtensions, UnfitUsage};
 pub use signature::SignatureAlgorithm;
 pub use slh_dsa::SlhDsa;
 

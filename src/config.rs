@@ -405,9 +405,27 @@ impl Loader {
         }
         for profile in profiles {
             let used = groups.iter().any(|(group, _)| group.profiles().any(|name| name == profile.name));
-            if used && !file.upstreams.iter().any(|upstream| upstream.name == profile.issuer.upstream) {
-                let names = file.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-                unknown("upstream", &profile.issuer.upstream, names, format!("profile/{}/issuer.upstream", profile.name));
+            let issuers = [("issuer", Some(&profile.issuer)), ("alternative-issuer", profile.alternative_issuer.as_ref())];
+            for (key, issuer) in issuers.into_iter().filter_map(|(key, issuer)| Some((key, issuer?))) {
+                if used && !file.upstreams.iter().any(|upstream| upstream.name == issuer.upstream) {
+                    let names = file.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+                    unknown("upstream", &issuer.upstream, names, format!("profile/{}/{key}.upstream", profile.name));
+                }
+            }
+            let Some(fallback) = &profile.fallback else { continue };
+            let at = format!("profile/{}/fallback", profile.name);
+            match profiles.iter().find(|known| known.name == *fallback) {
+                Some(next) => self.check_fallback(profile, next, profiles),
+                None if exists("algorithms", fallback) => {}
+                None => {
+                    let names = profiles.iter().map(|profile| profile.name.as_str()).filter(|name| *name != profile.name);
+                    unknown("algorithm profile", fallback, names.collect(), at);
+                }
+            }
+        }
+        for (group, _) in groups {
+            for profile in profiles.iter().filter(|profile| group.profiles().any(|name| name == profile.name)) {
+                self.check_key_usage(group, profile);
             }
         }
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
@@ -446,6 +464,61 @@ impl Loader {
             let message =
                 format!("`max-message` of {largest} octets is never reached: `max-body` is {} octets", file.server.max_body);
             self.report(Diagnostic::warning("bad-value", message).in_file("ravelin.toml").help("raise `max-body` in `[limits]`"));
+        }
+    }
+
+    /// A ladder of fallbacks has an end, and a step of it is of some use.
+    fn check_fallback(&self, profile: &AlgorithmProfile, next: &AlgorithmProfile, profiles: &[Arc<AlgorithmProfile>]) {
+        let at = [format!("profile/{}/fallback", profile.name)];
+        let mut ladder = vec![profile.name.as_str()];
+        let mut step = Some(next);
+        while let Some(here) = step {
+            if here.name == profile.name {
+                // Each loop once, where the first of its profiles names the next.
+                if ladder.iter().all(|name| *name >= profile.name.as_str()) {
+                    let message = format!("the fallbacks lead in a circle: {} → {}", ladder.join(" → "), profile.name);
+                    let help = "the last step of a ladder has no `fallback`";
+                    self.report(self.origins.point(Diagnostic::error("fallback-loop", message).help(help), &at));
+                }
+                return;
+            }
+            // A circle further down is told where it is.
+            if ladder.contains(&here.name.as_str()) {
+                return;
+            }
+            ladder.push(&here.name);
+            step = here.fallback.as_ref().and_then(|name| profiles.iter().find(|known| known.name == *name)).map(Arc::as_ref);
+        }
+        let taken = |rule| next.accepts.iter().any(|other| crate::policy::matching::overlap(rule, other));
+        if !profile.accepts.is_empty() && !profile.accepts.iter().any(taken) {
+            let message = format!("fallback `{}` accepts none of the keys that this profile accepts", next.name);
+            self.report(self.origins.point(Diagnostic::warning("never-fits", message), &at));
+        }
+    }
+
+    /// A key usage that a policy lists is one that some key of its devices can have.
+    fn check_key_usage(&self, group: &DeviceGroup, profile: &AlgorithmProfile) {
+        use crate::policy::enforce::{KEY_USAGE_NAMES, fitting, usage_names};
+        let rules = group.rules();
+        let keys = profile.accepts.iter().flat_map(|rule| rule.bounds());
+        let keys: Vec<_> = keys.filter(|key| rules.keys.is_empty() || rules.keys.iter().any(|rule| rule.admits(*key))).collect();
+        let Some(can) = keys.iter().map(|key| fitting(*key)).reduce(crate::x509::KeyUsage::union) else { return };
+        let listed = format!("group/{}/enforce.key-usage", group.name);
+        let at = [listed.clone(), format!("group/{}/profile", group.name)];
+        let of_keys = || {
+            let names: Vec<_> = profile.accepts.iter().map(ToString::to_string).collect();
+            format!("keys of {} can have {}", names.join(", "), usage_names(can))
+        };
+        let report = |message: String| {
+            self.report(self.origins.point(Diagnostic::error("impossible-key-usage", message).help(of_keys()), &at));
+        };
+        if rules.key_usage.intersection(can).is_empty() {
+            let usage = usage_names(rules.key_usage);
+            report(format!("group `{}` allows key usage {usage} alone, which no key under profile `{}` can have", group.name, profile.name));
+        } else if self.origins.all.contains_key(&listed) {
+            for (name, _) in KEY_USAGE_NAMES.iter().filter(|(_, bit)| rules.key_usage.contains(*bit) && !can.contains(*bit)) {
+                report(format!("no key under profile `{}` can have key usage {name}", profile.name));
+            }
         }
     }
 
@@ -505,6 +578,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::algorithm::{Form, SignatureAlgorithm, SlhDsa, UnfitUsage};
     use crate::policy::{Approval, ChallengePolicy};
 
     fn testdata(folder: &str) -> PathBuf {
@@ -593,6 +667,13 @@ mod tests {
 
         let slow = config.profile("slow").unwrap();
         assert_eq!((slow.max_reply, slow.validity.as_secs()), (Some(24 * 1024), 10 * 365 * 86_400));
+        let pair = config.profile("pair").unwrap();
+        assert_eq!((pair.form, pair.signature), (Form::Paired, SignatureAlgorithm::EcdsaSha384));
+        let (signature, issuer) = pair.sibling().unwrap();
+        assert_eq!((signature, issuer.to_string().as_str()), (SignatureAlgorithm::SlhDsa(SlhDsa::Sha2_128s), "local/slh-dsa"));
+        assert_eq!((pair.fallback.as_deref(), pair.key_usage), (Some("slow"), UnfitUsage::Refuse));
+        let said = &pair.extensions;
+        assert_eq!([&said.policies, &said.crl_urls, &said.ca_issuers, &said.ocsp].map(Vec::len), [2, 1, 1, 1]);
         assert!(config.profile("ecdsa-p384").unwrap().description.contains("takes the place"));
         assert!(config.profile("ecdsa-p256").is_some(), "shipped profiles are there");
         assert!(config.watched.contains(&folder.join("secrets/gates.phc")));
@@ -623,7 +704,7 @@ mod tests {
     fn the_full_example_is_full() {
         let folder = testdata("good/full");
         let mut text = String::new();
-        for file in ["ravelin.toml", "policies/gates.toml", "policies/sensors.toml", "algorithms/slow.toml"] {
+        for file in ["ravelin.toml", "policies/gates.toml", "policies/sensors.toml", "algorithms/slow.toml", "algorithms/pair.toml"] {
             text += &fs::read_to_string(folder.join(file)).unwrap();
         }
         let rollout = fs::read_to_string(testdata("good/rollout/policies/routers.toml")).unwrap();

@@ -12,7 +12,7 @@ use crate::x509::crl::{RevocationReason, RevokedCertificate};
 pub mod local;
 pub mod order;
 
-pub use order::{IdempotencyKey, IssuanceOrder};
+pub use order::{IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
 
 /// A CA that issues what an [`IssuanceOrder`] says.
 ///
@@ -112,6 +112,12 @@ pub trait RevocationRegister: Send + Sync {
 pub struct Capabilities {
     /// The signature algorithms that it can sign with.
     pub signatures: Vec<SignatureAlgorithm>,
+    /// The alternative signatures that it can put beside them ([`Form::Catalyst`](crate::algorithm::Form::Catalyst)).
+    pub alternatives: Vec<SignatureAlgorithm>,
+    /// Whether it can bind a certificate to another one of the same device (RFC 9763).
+    pub binds_related: bool,
+    /// Whether it takes [`ProfileExtensions`](crate::algorithm::ProfileExtensions).
+    pub takes_extensions: bool,
     /// The subject keys that it takes.
     pub subject_keys: Vec<KeyRule>,
     /// Whether the subject of the certificate may differ from that of the CSR.

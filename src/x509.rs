@@ -3,6 +3,7 @@
 //! What devices send is read with tolerance and keeps its original bytes; what we make is strict DER (RFC 5280).
 
 pub mod algorithm_identifier;
+pub mod alternative;
 pub mod ber;
 pub mod builder;
 pub mod certificate;
@@ -11,6 +12,7 @@ pub mod csr;
 pub mod extension;
 pub mod name;
 pub mod pem;
+pub mod related;
 mod signed;
 pub mod spki;
 mod time;
@@ -36,6 +38,9 @@ pub enum X509Error {
     /// The proof of possession in a certification request does not hold.
     #[error("the signature of the certification request does not verify with its own key")]
     NoPossession,
+    /// The proof of possession of the alternative key does not hold.
+    #[error("the alternative signature of the certification request does not verify with its alternative key")]
+    NoAlternativePossession,
     /// The algorithm is not one that we know.
     #[error("unknown algorithm {oid} in {what}{}", refused(oid))]
     UnknownAlgorithm {

@@ -172,7 +172,7 @@ impl FromStr for KeyAlgorithm {
     }
 }
 
-/// One entry of an `accepts` list: an algorithm, or a range of RSA sizes such as `rsa-2048..4096`.
+/// One entry of an `accepts` list: an algorithm, a range of RSA sizes such as `rsa-2048..4096`, or a family such as `ml-dsa-*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyRule {
     /// RSA with at least `min` and at most `max` bits.
@@ -182,6 +182,8 @@ pub enum KeyRule {
         /// Largest modulus in bits.
         max: u32,
     },
+    /// Every algorithm of this family.
+    Family(Family),
     /// Exactly this algorithm.
     Exactly(KeyAlgorithm),
 }
@@ -191,16 +193,36 @@ impl KeyRule {
     pub fn admits(&self, key: KeyAlgorithm) -> bool {
         match (self, key) {
             (KeyRule::RsaRange { min, max }, KeyAlgorithm::Rsa(bits)) => (*min..=*max).contains(&bits),
+            (KeyRule::Family(family), key) => key.family() == *family,
             (KeyRule::Exactly(wanted), key) => *wanted == key,
             _ => false,
         }
     }
+
+    /// The keys that the rule lets through: of RSA the smallest and the largest, of all else every one.
+    pub fn bounds(self) -> impl Iterator<Item = KeyAlgorithm> + Clone {
+        let (min, max) = match self {
+            KeyRule::RsaRange { min, max } => (Some(KeyAlgorithm::Rsa(min)), Some(KeyAlgorithm::Rsa(max))),
+            KeyRule::Exactly(key @ KeyAlgorithm::Rsa(_)) => (Some(key), None),
+            KeyRule::Exactly(_) | KeyRule::Family(_) => (None, None),
+        };
+        min.into_iter().chain(max).chain(KeyAlgorithm::all_but_rsa().filter(move |key| self.admits(*key)))
+    }
 }
+
+/// The families that an entry can name. RSA has sizes, and Ed25519 is alone in its own.
+const WILDCARDS: [(&str, Family); 4] = [
+    ("ecdsa-*", Family::Ecdsa),
+    ("ml-dsa-*", Family::MlDsa),
+    ("slh-dsa-*", Family::SlhDsa),
+    ("composite-*", Family::Composite),
+];
 
 impl fmt::Display for KeyRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeyRule::RsaRange { min, max } => write!(f, "rsa-{min}..{max}"),
+            KeyRule::Family(family) => write!(f, "{family}-*"),
             KeyRule::Exactly(key) => key.fmt(f),
         }
     }
@@ -218,7 +240,13 @@ impl FromStr for KeyRule {
         {
             return Ok(KeyRule::RsaRange { min, max });
         }
-        s.parse().map(KeyRule::Exactly)
+        if let Some((_, family)) = WILDCARDS.iter().find(|(name, _)| *name == s) {
+            return Ok(KeyRule::Family(*family));
+        }
+        s.parse().map(KeyRule::Exactly).map_err(|unknown: UnknownAlgorithm| {
+            let wildcards = WILDCARDS.map(|(name, _)| name).join(", ");
+            UnknownAlgorithm { known: format!("{}, {wildcards}", unknown.known), ..unknown }
+        })
     }
 }
 
@@ -255,6 +283,20 @@ mod tests {
         assert_eq!("id-MLDSA65-Ed25519-SHA512".parse(), Ok(KeyAlgorithm::Composite(Composite::MlDsa65Ed25519)));
         assert!("rsa-100".parse::<KeyAlgorithm>().is_err());
         assert!("slh-dsa".parse::<KeyAlgorithm>().unwrap_err().to_string().contains("slh-dsa-sha2-128s, "));
+    }
+
+    #[test]
+    fn a_family_is_named_with_a_star() {
+        for (name, family) in WILDCARDS {
+            let rule: KeyRule = name.parse().unwrap();
+            assert_eq!((rule, rule.to_string().as_str()), (KeyRule::Family(family), name));
+            assert!(rule.bounds().count() >= 3 && rule.bounds().all(|key| rule.admits(key) && key.family() == family));
+        }
+        assert!("ml-dsa-*".parse::<KeyRule>().unwrap().admits(KeyAlgorithm::MlDsa87));
+        assert!(!"ml-dsa-*".parse::<KeyRule>().unwrap().admits(KeyAlgorithm::Composite(Composite::MlDsa65Ed25519)));
+        assert!("rsa-*".parse::<KeyRule>().unwrap_err().to_string().ends_with("composite-*"));
+        let range: KeyRule = "rsa-2048..4096".parse().unwrap();
+        assert_eq!(range.bounds().collect::<Vec<_>>(), [KeyAlgorithm::Rsa(2048), KeyAlgorithm::Rsa(4096)]);
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub enum CaCommand {
         /// Another kind of key
         #[arg(long, value_name = "KEY")]
         key: Option<KeyAlgorithm>,
+        /// Another kind of key for its alternative signatures
+        #[arg(long, value_name = "KEY")]
+        alternative: Option<KeyAlgorithm>,
         /// How long it is valid
         #[arg(long, value_name = "TIME", default_value = "10y", value_parser = span)]
         validity: Duration,
@@ -75,6 +78,9 @@ pub struct CreateArgs {
     /// Its key
     #[arg(long, value_name = "KEY", default_value = "ecdsa-p256")]
     pub key: KeyAlgorithm,
+    /// The key of its alternative signatures (X.509 section 9.8), such as ml-dsa-65
+    #[arg(long, value_name = "KEY")]
+    pub alternative: Option<KeyAlgorithm>,
     /// How long it is valid
     #[arg(long, value_name = "TIME", default_value = "10y", value_parser = span)]
     pub validity: Duration,
@@ -141,6 +147,7 @@ impl CaCommand {
                 let new = NewCa {
                     subject,
                     key: args.key,
+                    alternative: args.alternative,
                     not_before: Timestamp::now() - SignedDuration::from_hours(1),
                     validity: args.validity,
                     crl_urls,
@@ -151,10 +158,10 @@ impl CaCommand {
                 output::print(&format!("Made {upstream}/{}.\n", args.name));
                 changing.end().await?;
             }
-            CaCommand::Next { name, key, validity } => {
+            CaCommand::Next { name, key, alternative, validity } => {
                 let changing = Changing::begin(global, &config).await?;
                 let local = load(&config)?;
-                let next = local.prepare_next(&name, &NextCa { key, not_before: Timestamp::now(), validity })?;
+                let next = local.prepare_next(&name, &NextCa { key, alternative, not_before: Timestamp::now(), validity })?;
                 output::print(&format!(
                     "The next certificate of {name} is ready, valid until {}.\nOnce devices know it: ravelin ca activate {name}\n",
                     next.not_after()

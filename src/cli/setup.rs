@@ -90,6 +90,7 @@ impl MissingCa<'_> {
         let new = NewCa {
             subject,
             key: self.key,
+            alternative: None,
             not_before: now - jiff::SignedDuration::try_from(BACKDATE)?,
             validity: CA_VALIDITY,
             crl_urls: vec![crl_url(self.public_url, self.upstream, self.name)],

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::diagnostic::{Diagnostic, Diagnostics, suggestion};
 use super::{Config, value};
-use crate::algorithm::{AlgorithmProfile, KeyRule};
+use crate::algorithm::{AlgorithmProfile, Form, IssuerRef, KeyRule, SignatureAlgorithm};
 use crate::crypto::RaIdentity;
 use crate::policy::enforce::Unlisted;
 use crate::policy::{DeviceGroup, Endpoint, matching};
@@ -38,7 +38,8 @@ impl Snapshot {
         endpoints.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then_with(|| a.path.cmp(&b.path)));
         let mut renewal_issuers = Vec::new();
         for upstream in &parts.upstreams {
-            for ca in config.profiles.iter().filter(|p| p.issuer.upstream == upstream.name()).map(|p| p.issuer.ca.as_str()) {
+            let issuers = config.profiles.iter().flat_map(|profile| profile.issuers());
+            for ca in issuers.filter(|issuer| issuer.upstream == upstream.name()).map(|issuer| issuer.ca.as_str()) {
                 renewal_issuers.extend(upstream.chain(ca).and_then(|chain| chain.first().cloned()));
                 renewal_issuers.extend(upstream.previous_certificates(ca));
             }
@@ -69,23 +70,50 @@ impl Snapshot {
             let uses = |group: &&Arc<DeviceGroup>| group.profiles().any(|name| name == profile.name);
             let groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(uses).collect();
             // A shipped profile that nobody is on may name a CA that is not there.
-            if groups.is_empty() {
+            if groups.is_empty() && !in_use(config, profile) {
                 continue;
             }
-            let Some(upstream) = upstreams.get(profile.issuer.upstream.as_str()) else {
-                let name = &profile.issuer.upstream;
-                let finding = Diagnostic::error("unknown-name", format!("there is no upstream `{name}`"));
-                checks.at(finding.help(suggestion(name, upstreams.keys().copied())), profile, "issuer.upstream");
-                continue;
+            let open = |issuer: &IssuerRef, key: &str, checks: &mut Checks<'_>| {
+                let name = &issuer.upstream;
+                let found = upstreams.get(name.as_str());
+                if found.is_none() {
+                    let finding = Diagnostic::error("unknown-name", format!("there is no upstream `{name}`"));
+                    checks.at(finding.help(suggestion(name, upstreams.keys().copied())), profile, &format!("{key}.upstream"));
+                }
+                found
             };
-            if let Some(capabilities) = checks.issuer(profile, upstream.as_ref()) {
+            if let Some(upstream) = open(&profile.issuer, "issuer", &mut checks)
+                && let Some(capabilities) = checks.issuer(profile, upstream.as_ref())
+            {
                 for group in groups {
                     checks.group(group, profile, &capabilities);
                 }
             }
+            if let Some((signature, issuer)) = profile.sibling()
+                && let Some(upstream) = open(issuer, "alternative-issuer", &mut checks)
+            {
+                checks.signs(profile, upstream.as_ref(), &issuer.ca, signature, ["alternative-issuer", "alternative"]);
+            }
         }
         checks.findings
     }
+}
+
+/// Whether a device may come to be on this profile: by its group, or by a fallback from that of its group.
+pub fn in_use(config: &Config, profile: &AlgorithmProfile) -> bool {
+    let reaches = |start: &str| {
+        let mut step = config.profile(start);
+        // No ladder is longer than there are profiles.
+        for _ in 0..config.profiles.len() {
+            match step {
+                Some(here) if here.name == profile.name => return true,
+                Some(here) => step = here.fallback.as_deref().and_then(|next| config.profile(next)),
+                None => return false,
+            }
+        }
+        false
+    };
+    config.groups.iter().any(|(group, _)| group.profiles().any(reaches))
 }
 
 /// Each group's own endpoint, and the shared ones.
@@ -142,16 +170,49 @@ impl Checks<'_> {
     /// Whether the issuer can do what the profile says.
     fn issuer(&mut self, profile: &AlgorithmProfile, upstream: &dyn UpstreamCa) -> Option<Capabilities> {
         let ca = &profile.issuer.ca;
+        let capabilities = self.signs(profile, upstream, ca, profile.signature, ["issuer", "signature"])?;
+        if profile.form == Form::Catalyst
+            && let Some(alternative) = profile.alternative
+            && !capabilities.alternatives.contains(&alternative)
+        {
+            let message = format!("CA `{ca}` of upstream `{}` makes no alternative signature by {alternative}", upstream.name());
+            let known: Vec<_> = capabilities.alternatives.iter().map(|s| s.name()).collect();
+            let help = match known.is_empty() {
+                true => format!("make one that does, with `ravelin ca create --profile {}`, and name it in `issuer`", profile.name),
+                false => format!("it makes {}", known.join(", ")),
+            };
+            self.at(Diagnostic::error("issuer-cannot", message).help(help), profile, "alternative");
+        }
+        if !profile.extensions.is_empty() && !capabilities.takes_extensions {
+            let message = format!("CA `{ca}` of upstream `{}` chooses the extensions itself", upstream.name());
+            let help = "leave `extensions` out, and set them at the CA";
+            self.at(Diagnostic::error("issuer-cannot", message).help(help), profile, "extensions");
+        }
+        Some(capabilities)
+    }
+
+    /// Whether one of the issuers of a profile is there and signs so; `keys` are where the issuer and the signature stand.
+    fn signs(
+        &mut self,
+        profile: &AlgorithmProfile,
+        upstream: &dyn UpstreamCa,
+        ca: &str,
+        signature: SignatureAlgorithm,
+        keys: [&str; 2],
+    ) -> Option<Capabilities> {
+        let [at_issuer, at_signature] = keys;
+        let at_ca = format!("{at_issuer}.ca");
         let Some(capabilities) = upstream.capabilities(ca) else {
             let finding = Diagnostic::error("unknown-name", format!("upstream `{}` has no CA `{ca}`", upstream.name()));
-            self.at(finding.help("make it with `ravelin ca create`, or name another"), profile, "issuer.ca");
+            let help = format!("make it with `ravelin ca create --profile {}`, or name another", profile.name);
+            self.at(finding.help(help), profile, &at_ca);
             return None;
         };
-        if !capabilities.signatures.contains(&profile.signature) {
-            let message = format!("CA `{ca}` of upstream `{}` does not sign with {}", upstream.name(), profile.signature);
+        if !capabilities.signatures.contains(&signature) {
+            let message = format!("CA `{ca}` of upstream `{}` does not sign with {signature}", upstream.name());
             let known: Vec<_> = capabilities.signatures.iter().map(|s| s.name()).collect();
             let finding = Diagnostic::error("issuer-cannot", message).help(format!("it signs with {}", known.join(", ")));
-            self.at(finding, profile, "signature");
+            self.at(finding, profile, at_signature);
         }
         for rule in &profile.accepts {
             if !capabilities.subject_keys.iter().any(|taken| matching::overlap(rule, taken)) {
@@ -165,7 +226,7 @@ impl Checks<'_> {
             let days = value::show_duration(std::time::Duration::from_secs(left.as_secs() / 86_400 * 86_400));
             if left.is_zero() {
                 let message = format!("the certificate of CA `{ca}` is expired");
-                self.at(Diagnostic::error("issuer-cannot", message), profile, "issuer.ca");
+                self.at(Diagnostic::error("issuer-cannot", message), profile, &at_ca);
             } else if left < profile.validity {
                 let message = format!(
                     "certificates are to be valid for {}, but CA `{ca}` is for {days} only",
@@ -284,6 +345,9 @@ mod tests {
     fn able() -> Capabilities {
         Capabilities {
             signatures: vec![SignatureAlgorithm::EcdsaSha256],
+            alternatives: Vec::new(),
+            binds_related: true,
+            takes_extensions: true,
             subject_keys: ["rsa-2048..4096", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521"].map(|r| r.parse().unwrap()).to_vec(),
             overrides_subject: true,
             overrides_subject_alt_names: true,

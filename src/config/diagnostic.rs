@@ -228,10 +228,24 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -
 pub fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match did_you_mean(wrong, known.clone()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => {
-            let known: Vec<_> = known.into_iter().collect();
-            if known.is_empty() { "there is none".into() } else { format!("known are {}", known.join(", ")) }
-        }
+        None => listing(wrong, known),
+    }
+}
+
+/// All that is known, or of a long list what begins like the wrong name.
+pub fn listing<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 20;
+    let known: Vec<_> = known.into_iter().collect();
+    let stem: String = wrong.chars().filter(|c| *c != '-').take(5).map(|c| c.to_ascii_lowercase()).collect();
+    let alike = |name: &&&str| name.replace('-', "").starts_with(&stem);
+    let listed: Vec<_> = match known.len() > MOST && known.iter().any(|name| alike(&name)) {
+        true => known.iter().filter(alike).copied().collect(),
+        false => known.clone(),
+    };
+    match listed.len() {
+        0 => "there is none".into(),
+        all if all == known.len() => format!("known are {}", listed.join(", ")),
+        _ => format!("of this kind are known {}", listed.join(", ")),
     }
 }
 
@@ -246,6 +260,8 @@ mod tests {
         assert_eq!(did_you_mean("ca-cert", known), Some("ca-certs"));
         assert_eq!(did_you_mean("zebra", known), None);
         assert_eq!(suggestion("zebra", known), "known are accept-ciphers, accept-digests, ca-certs");
+        let many = ["ml-dsa-44", "ml-dsa-65"].into_iter().chain(["x"; 20]);
+        assert_eq!(listing("mldsa-tiny", many), "of this kind are known ml-dsa-44, ml-dsa-65");
     }
 
     #[test]

@@ -259,6 +259,9 @@ fn rules(table: &Reader<'_>, name: &str, origins: &mut Origins) -> Rules {
     }
     let names = table.table("san", &schema::SAN).map(|san| names(&san, name, &captured, origins)).unwrap_or_default();
     let usages = usages(table, name, origins);
+    if let Some(origin) = table.origin_of("key-usage") {
+        origins.note(format!("group/{name}/enforce.key-usage"), &origin);
+    }
     let (key_usage, unlisted_key_usage) = key_usage(table);
     Rules {
         keys: table.named_list::<KeyRule>("keys").map(values).unwrap_or_default(),

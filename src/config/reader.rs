@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Origin, did_you_mean, suggestion};
+use super::diagnostic::{Diagnostic, Diagnostics, Origin, did_you_mean, listing, suggestion};
 use super::schema::TableSchema;
 use super::tree::{Entry, Item, Node, Table};
 use crate::algorithm::UnknownAlgorithm;
@@ -149,11 +149,8 @@ impl<'a> Reader<'a> {
                 let known = unknown.known.split(", ");
                 let (message, help) = match unknown.refused {
                     Some(why) => {
-                        let known: Vec<_> = known.collect();
-                        (
-                            format!("the {} `{}` is not taken: {why}", unknown.kind, unknown.name),
-                            format!("known are {}", known.join(", ")),
-                        )
+                        let name = unknown.name.strip_prefix("id-").unwrap_or(&unknown.name);
+                        (format!("the {} `{}` is not taken: {why}", unknown.kind, unknown.name), listing(name, known))
                     }
                     None => (format!("unknown {} `{}`", unknown.kind, unknown.name), suggestion(&unknown.name, known)),
                 };

@@ -63,7 +63,7 @@ Values of `ravelin.toml` can also come from the environment, `RAVELIN__SERVER__C
 | threshold | `\"+5%\"`, `\"5%\"` or `\"off\"` |
 | network | `10.0.0.0/8`, `2001:db8::/32`, or one address |
 | selector | `subject.ATTRIBUTE` (`subject.serialNumber`), `san.dns`, `san.ip`, `san.uri`, `san.email` |
-| key rule | `rsa-2048..4096`, `rsa-2048`, `ecdsa-p256`, `ecdsa-p384`, `ecdsa-p521`, `ed25519`, `ml-dsa-44`, `ml-dsa-65`, `ml-dsa-87` |
+| key rule | `rsa-2048..4096`, `rsa-2048`, `ecdsa-p256`, `ecdsa-p384`, `ecdsa-p521`, `ed25519`, `ml-dsa-65`, `slh-dsa-sha2-128s`, `mldsa65-ecdsa-p256-sha512`, or a family: `ecdsa-*`, `ml-dsa-*`, `slh-dsa-*`, `composite-*` |
 ";
 
 #[cfg(test)]

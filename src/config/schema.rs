@@ -70,7 +70,7 @@ pub static GROUP_FILE: &[&TableSchema] = &[
 ];
 
 /// The tables of `algorithms/NAME.toml`.
-pub static PROFILE_FILE: &[&TableSchema] = &[&PROFILE, &ISSUER];
+pub static PROFILE_FILE: &[&TableSchema] = &[&PROFILE, &ISSUER, &ALTERNATIVE_ISSUER, &EXTENSIONS];
 
 pub static ROOT: TableSchema = table(
     "",
@@ -516,13 +516,44 @@ pub static PROFILE: TableSchema = table(
             "accepts",
             "key rules",
             "",
-            "Subject keys that are let through: `rsa-2048..4096`, `ecdsa-p256`. The key is the device's; no profile can change it.",
+            "Subject keys that are let through: `rsa-2048..4096`, `ecdsa-p256`, `ml-dsa-*`. The key is the device's; no profile can change it.",
         ),
-        key("form", "`single`", "`single`", "In which form the signature stands in the certificate."),
-        key("signature", "name", "", "What signs, such as `ecdsa-sha256`."),
+        key(
+            "form",
+            "`single`, `composite`, `catalyst` or `paired`",
+            "`single`",
+            "In which form the signature stands in the certificate. `single` is one signature by one algorithm; `composite` is one signature that is ML-DSA and a classical one in one; `catalyst` is a classical signature with an alternative one in extensions that old devices pass over; `paired` is two certificates for the same key, the classical one for the device and a sibling in the inventory.",
+        ),
+        key(
+            "signature",
+            "name",
+            "",
+            "What signs, such as `ecdsa-sha256`, `ml-dsa-65`, `slh-dsa-sha2-128s` or `mldsa65-ecdsa-p256-sha512`. `rsa`, `rsa-pss` and `ecdsa` leave the digest to `digest`. In the forms `catalyst` and `paired` it is the classical signature.",
+        ),
+        key("digest", "name", "that in the name of `signature`", "The digest of a signature by RSA or ECDSA, such as `sha-384`."),
         key("issuer", "table", "", "Who signs."),
+        key(
+            "alternative",
+            "name",
+            "none",
+            "The second signature, which no quantum computer forges. For `catalyst`: ML-DSA or SLH-DSA, by the alternative key of the same CA. For `paired`: what signs the sibling.",
+        ),
+        key("alternative-issuer", "table", "none", "For `paired`: who signs the sibling."),
+        key(
+            "fallback",
+            "string",
+            "none",
+            "The profile for a device that this one is too much for. A ladder of fallbacks must not lead back to its start.",
+        ),
+        key(
+            "key-usage",
+            "`trim` or `refuse`",
+            "`trim`",
+            "What happens to key usages that the key cannot have, such as keyEncipherment of a key that only signs (RFC 9881 section 5, RFC 9909). Most SCEP clients ask for it whatever key they have.",
+        ),
         key("validity", "duration", "`1y`", "How long a certificate is valid."),
         key("max-reply", "size", "no limit", "The largest reply that a device of this profile is given."),
+        key("extensions", "table", "none", "What else stands in the certificate."),
     ],
 );
 
@@ -530,4 +561,26 @@ pub static ISSUER: TableSchema = table(
     "issuer",
     "Who signs. With every CA but an RSA one, choosing the algorithm is choosing the issuer.",
     &[key("upstream", "string", "", "Name of the `[[upstream]]`."), key("ca", "string", "", "The CA at that upstream.")],
+);
+
+pub static ALTERNATIVE_ISSUER: TableSchema = table(
+    "alternative-issuer",
+    "Who signs the sibling of a pair.",
+    &[key("upstream", "string", "", "Name of the `[[upstream]]`."), key("ca", "string", "", "The CA at that upstream.")],
+);
+
+pub static EXTENSIONS: TableSchema = table(
+    "extensions",
+    "What else stands in the certificate; the issuer has to be able to. Key usages and extended key usages are a matter of the group. The sibling of a pair gets the policies alone, since the rest tells where to find things of the first issuer.",
+    &[
+        key("policies", "OIDs", "none", "Certificate policies, such as `1.3.6.1.4.1.99999.1.1`."),
+        key(
+            "crl-urls",
+            "URLs",
+            "what the CA says",
+            "Where the CRL is, instead of what the CA says itself; `{key}` is the name of the key that signs.",
+        ),
+        key("ca-issuers", "URLs", "none", "Where the certificate of the issuer is (authorityInfoAccess)."),
+        key("ocsp", "URLs", "none", "Where an OCSP responder answers (authorityInfoAccess)."),
+    ],
 );

@@ -10,10 +10,11 @@ use super::core::{Core, after, before};
 use super::enforce::Permitted;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
-use crate::algorithm::AlgorithmProfile;
+use crate::algorithm::{AlgorithmProfile, Form, size};
+use crate::policy::endpoint::ReplyShape;
 use crate::policy::{DeviceGroup, Permit};
-use crate::upstream::{IssuanceOrder, UpstreamCa};
-use crate::x509::extension;
+use crate::upstream::{IssuanceOrder, SiblingOrder, UpstreamCa};
+use crate::x509::{Certificate, extension};
 
 /// How far back a validity starts, for devices whose clock is behind.
 const BACKDATE: Duration = Duration::from_secs(300);
@@ -63,7 +64,8 @@ pub(super) fn order(
     let now = Timestamp::from_second(now.as_second()).map_err(|error| EnrollError::Internal(error.to_string()))?;
     let mut not_after = after(now, profile.validity);
     let mut not_before = before(now, BACKDATE);
-    if let Some(issuer) = upstream.chain(&profile.issuer.ca).as_deref().and_then(<[_]>::first) {
+    let chain = upstream.chain(&profile.issuer.ca).unwrap_or_default();
+    if let Some(issuer) = chain.first() {
         // A certificate that outlives its issuer is of no use for the rest.
         not_after = not_after.min(issuer.not_after());
         not_before = not_before.max(issuer.not_before());
@@ -79,13 +81,21 @@ pub(super) fn order(
         form: profile.form,
         signature: profile.signature,
         issuer: profile.issuer.clone(),
+        alternative: profile.alternative.filter(|_| profile.form == Form::Catalyst),
+        sibling: profile.sibling().map(|(signature, issuer)| SiblingOrder { signature, issuer: issuer.clone() }),
+        related: None,
         csr: request.csr.der().to_vec(),
         spki: request.csr.spki().to_vec(),
         key: request.csr.key(),
+        alternative_spki: match request.csr.alternative() {
+            Some(alternative) if profile.form == Form::Catalyst => alternative.spki.clone(),
+            _ => Vec::new(),
+        },
         subject: permit.subject.der().to_vec(),
         subject_alt_names,
         key_usage: permit.key_usage,
         extended_key_usages: permit.extended_key_usages.iter().map(ToString::to_string).collect(),
+        extensions: profile.extensions.clone(),
         not_before,
         not_after,
         device: permit.device.clone(),
@@ -93,7 +103,7 @@ pub(super) fn order(
         snapshot: request.snapshot.digest_hex(),
     };
     if let Some(budget) = profile.max_reply {
-        let size = expected_reply(&order);
+        let size = expected_reply(&order, request.endpoint.scep.reply_certs, &chain);
         if size > budget {
             let why = format!("the reply would have about {size} octets, the profile allows {budget}");
             return Ok(Err(Rejection::new(RejectionCode::ReplyTooLarge, why)));
@@ -102,10 +112,10 @@ pub(super) fn order(
     Ok(Ok(order))
 }
 
-/// About how large a reply will be: the certificate, and what CMS and the RA's signature put around it.
-fn expected_reply(order: &IssuanceOrder) -> usize {
-    const CERTIFICATE_FRAME: usize = 400;
-    const MESSAGE_FRAME: usize = 1900;
-    let signature = order.signature.typical_len();
-    order.spki.len() + order.subject.len() + order.subject_alt_names.len() + signature + CERTIFICATE_FRAME + MESSAGE_FRAME
+/// About how large a reply will be, with as much of the chain as the endpoint sends along.
+fn expected_reply(order: &IssuanceOrder, shape: ReplyShape, chain: &[Arc<Certificate>]) -> usize {
+    let subject = order.spki.len() + order.alternative_spki.len() + order.subject.len() + order.subject_alt_names.len();
+    let certificate = size::certificate_len(subject, order.signature, order.alternative, &order.extensions);
+    let above = chain.iter().take(shape.certificates_above(chain)).map(|certificate| certificate.der().len()).sum();
+    size::reply_len(certificate, above)
 }

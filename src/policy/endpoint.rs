@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::DeviceGroup;
 use crate::algorithm::{ContentCipher, Digest};
+use crate::x509::Certificate;
 
 /// A place where devices enroll.
 #[derive(Debug)]
@@ -114,6 +115,21 @@ pub enum ReplyShape {
     LeafChain,
     /// The issued certificate, then the chain with the root.
     LeafChainRoot,
+}
+
+impl ReplyShape {
+    /// How many certificates of the chain above the issued one go along; `chain` has the issuer first.
+    pub fn certificates_above(self, chain: &[Arc<Certificate>]) -> usize {
+        match self {
+            ReplyShape::Leaf => 0,
+            ReplyShape::LeafCa => chain.len().min(1),
+            ReplyShape::LeafChain => {
+                let root = chain.last().is_some_and(|last| last.issuer().matches(last.subject()));
+                chain.len() - usize::from(root)
+            }
+            ReplyShape::LeafChainRoot => chain.len(),
+        }
+    }
 }
 
 crate::algorithm::named!(ReplyShape, "shape of replies", {

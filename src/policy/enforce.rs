@@ -5,9 +5,9 @@ use der::oid::ObjectIdentifier;
 use jiff::Timestamp;
 
 pub use self::names::{NameKind, NameRules, OtherNames};
-pub use self::usages::KEY_USAGE_NAMES;
+pub use self::usages::{KEY_USAGE_NAMES, fitting, usage_names};
 use super::{DeviceGroup, SubjectPattern, SubjectTemplate, weak_key};
-use crate::algorithm::{AlgorithmProfile, KeyRule};
+use crate::algorithm::{AlgorithmProfile, Form, KeyRule};
 use crate::upstream::Capabilities;
 use crate::x509::{Certificate, DistinguishedName, KeyUsage, SubjectAltName, VerifiedCsr};
 
@@ -75,6 +75,9 @@ impl Rules {
         let key_usage = self.key_usage(input, &mut changes)?;
         let extended_key_usages = self.extended_key_usages(input, &mut changes)?;
         check_extensions(input, &mut changes)?;
+        if input.csr.alternative().is_some() && input.profile.form != Form::Catalyst {
+            changes.push(format!("the alternative key is left out: form {} has no place for it", input.profile.form));
+        }
         let device = device_of(group, &subject, &names, input.csr);
         if device.is_none() {
             let wanted = group.device.join(", ");

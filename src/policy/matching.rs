@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{ChallengePolicy, DeviceGroup, MatchInput, SubjectPattern};
-use crate::algorithm::KeyRule;
+use crate::algorithm::{Family, KeyRule};
 
 /// What a request must look like to be of a group at a shared endpoint: the `[match]` table. What is empty is not looked at.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,10 @@ pub fn overlap(a: &KeyRule, b: &KeyRule) -> bool {
         (KeyRule::RsaRange { min, max }, KeyRule::RsaRange { min: other_min, max: other_max }) => {
             min.max(other_min) <= max.min(other_max)
         }
+        (KeyRule::Family(family), KeyRule::Family(other)) => family == other,
+        (KeyRule::Family(family), KeyRule::RsaRange { .. }) | (KeyRule::RsaRange { .. }, KeyRule::Family(family)) => {
+            *family == Family::Rsa
+        }
     }
 }
 
@@ -80,6 +84,8 @@ mod tests {
         assert!(keys(&["rsa-2048..4096"]).excludes(&keys(&["ecdsa-p256"])));
         assert!(keys(&["rsa-1024..2047"]).excludes(&keys(&["rsa-2048"])));
         assert!(!keys(&["rsa-1024..2048"]).excludes(&keys(&["rsa-2048..4096"])));
+        assert!(keys(&["ml-dsa-*"]).excludes(&keys(&["rsa-2048..4096", "slh-dsa-*"])));
+        assert!(!keys(&["ml-dsa-*"]).excludes(&keys(&["ml-dsa-65"])));
         assert!(!keys(&["rsa-2048"]).excludes(&Matching::default()));
         assert!(sources(&["10.0.0.0/8"]).excludes(&sources(&["192.168.0.0/16"])));
         assert!(!sources(&["10.0.0.0/8"]).excludes(&sources(&["10.1.0.0/16", "192.168.0.0/16"])));

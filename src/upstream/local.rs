@@ -130,6 +130,7 @@ impl LocalCa {
         if !authority::same_key(authority::read_signer(&key, &self.passphrase)?.spki(), next.spki()) {
             return Err(LocalCaError::KeyMismatch { certificate, key });
         }
+        authority::read_alternative(next, &certificate, &place.join(authority::NEXT_ALTERNATIVE_KEY), &self.passphrase)?;
         authority::activate(&place)?;
         Ok(Arc::clone(&self.replace(ca)?.certificate))
     }
@@ -199,18 +200,27 @@ fn issue(authority: &Authority, order: &IssuanceOrder, key: &IdempotencyKey) -> 
     if !subject_keys().iter().any(|rule| rule.admits(order.key)) {
         return Err(Refused::for_good(format!("the local CA does not certify keys {}", order.key)));
     }
-    let assemble = authority.keys.assembly(order.form, order.signature).ok_or_else(|| {
-        let able: Vec<_> = authority.keys.algorithms().iter().map(|a| a.name()).collect();
-        Refused::for_good(format!(
-            "the CA {:?} cannot sign with {} in the form {}; its key can: {}",
-            order.issuer.ca,
-            order.signature,
-            order.form,
-            able.join(", ")
-        ))
+    let assembly = authority.keys.assembly(order.form, order.signature, order.alternative).ok_or_else(|| {
+        let names = |able: Vec<SignatureAlgorithm>| able.iter().map(|a| a.name()).collect::<Vec<_>>().join(", ");
+        let able = names(authority.keys.algorithms());
+        Refused::for_good(match (order.alternative, names(authority.keys.alternatives())) {
+            (Some(alternative), besides) if besides.is_empty() => {
+                format!("the CA {:?} has no key for an alternative signature with {alternative}", order.issuer.ca)
+            }
+            (Some(alternative), besides) => format!(
+                "the CA {:?} cannot sign with {} and {alternative} besides; its keys can: {able}; {besides} besides",
+                order.issuer.ca, order.signature
+            ),
+            (None, _) => format!(
+                "the CA {:?} cannot sign with {} in the form {}; its key can: {able}",
+                order.issuer.ca, order.signature, order.form
+            ),
+        })
     })?;
     let template = leaf::template(authority, order, key)?;
-    let signed = assemble(&template, &authority.keys, order.signature)
+    let signed = authority
+        .keys
+        .sign(template, assembly)
         .and_then(|der| Certificate::from_der(&der))
         .map_err(|e| Refused::for_now(format!("the CA {:?} failed to sign: {e}", order.issuer.ca)))?;
     Ok(Submission::Issued { certificate: Arc::new(signed), chain: authority.chain.to_vec() })
@@ -258,6 +268,9 @@ impl UpstreamCa for LocalCa {
         let authority = self.authority(ca)?;
         Some(Capabilities {
             signatures: authority.keys.algorithms(),
+            alternatives: authority.keys.alternatives(),
+            binds_related: true,
+            takes_extensions: true,
             subject_keys: subject_keys(),
             overrides_subject: true,
             overrides_subject_alt_names: true,
@@ -367,13 +380,13 @@ impl CrlSource for LocalCa {
         let crl_issuer =
             |certificate| CrlIssuer { upstream: &self.name, certificate, settings: &authority.settings, pool: &self.pool };
         if issuer.der() == authority.certificate.der() {
-            let signer = Arc::clone(&authority.keys.primary);
-            return authority.crls.current(crl_issuer(&authority.certificate), register, now, move || Ok(signer)).await.map(Some);
+            let keys = authority.keys.clone();
+            return authority.crls.current(crl_issuer(&authority.certificate), register, now, move || Ok(keys)).await.map(Some);
         }
         let Some(previous) = authority.previous.iter().find(|p| p.certificate.der() == issuer.der()) else { return Ok(None) };
-        let (key, passphrase) = (previous.key.clone(), self.passphrase.clone());
-        let signer = move || authority::read_signer(&key, &passphrase);
-        authority.crls.current(crl_issuer(&previous.certificate), register, now, signer).await.map(Some)
+        let (generation, passphrase) = (previous.clone(), self.passphrase.clone());
+        let keys = move || generation.keys(&passphrase);
+        authority.crls.current(crl_issuer(&previous.certificate), register, now, keys).await.map(Some)
     }
 }
 

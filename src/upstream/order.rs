@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::algorithm::{Form, IssuerRef, KeyAlgorithm, SignatureAlgorithm};
+use crate::algorithm::{Digest, Family, Form, IssuerRef, KeyAlgorithm, ProfileExtensions, SignatureAlgorithm};
 use crate::x509::KeyUsage;
 
 /// An order: everything that decides what will stand in the certificate. It is stored as JSON, so that an approval next week
@@ -25,6 +25,15 @@ pub struct IssuanceOrder {
     pub signature: SignatureAlgorithm,
     /// Who signs.
     pub issuer: IssuerRef,
+    /// The alternative signature of a [`Form::Catalyst`] certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternative: Option<SignatureAlgorithm>,
+    /// The second certificate of a pair, to be issued after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sibling: Option<SiblingOrder>,
+    /// The certificate that this one is bound to (RFC 9763): never stored, for it is known only once that one was issued.
+    #[serde(skip)]
+    pub related: Option<RelatedCertificate>,
     /// The device's CSR, DER, as it came.
     #[serde(with = "hex_bytes")]
     pub csr: Vec<u8>,
@@ -33,6 +42,10 @@ pub struct IssuanceOrder {
     pub spki: Vec<u8>,
     /// The kind of that key.
     pub key: KeyAlgorithm,
+    /// The subject's alternative key, where the CSR proved one and the form has a place for it: DER SubjectPublicKeyInfo; empty for
+    /// none.
+    #[serde(default, with = "hex_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub alternative_spki: Vec<u8>,
     /// The subject to issue, DER Name.
     #[serde(with = "hex_bytes")]
     pub subject: Vec<u8>,
@@ -43,6 +56,9 @@ pub struct IssuanceOrder {
     pub key_usage: KeyUsage,
     /// The extended key usages to issue, dotted OIDs.
     pub extended_key_usages: Vec<String>,
+    /// What else stands in the certificate.
+    #[serde(default, skip_serializing_if = "ProfileExtensions::is_empty")]
+    pub extensions: ProfileExtensions,
     /// Start of the validity.
     pub not_before: Timestamp,
     /// End of the validity.
@@ -60,6 +76,33 @@ impl IssuanceOrder {
     pub fn validity(&self) -> Duration {
         Duration::try_from(self.not_after.duration_since(self.not_before)).unwrap_or_default()
     }
+
+    /// The order for the sibling, bound to the first certificate of the pair if `related` says so; `None` if it is no order for a
+    /// pair.
+    pub fn for_sibling(&self, related: Option<RelatedCertificate>) -> Option<IssuanceOrder> {
+        let SiblingOrder { signature, issuer } = self.sibling.clone()?;
+        let form = if signature.family() == Family::Composite { Form::Composite } else { Form::Single };
+        let extensions = self.extensions.for_another_issuer();
+        Some(IssuanceOrder { form, signature, issuer, sibling: None, related, extensions, ..self.clone() })
+    }
+}
+
+/// What signs the second certificate of a pair, and who.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiblingOrder {
+    /// What signs.
+    pub signature: SignatureAlgorithm,
+    /// Who signs.
+    pub issuer: IssuerRef,
+}
+
+/// Another certificate of the same device, by its digest (RFC 9763 section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelatedCertificate {
+    /// What digest.
+    pub digest: Digest,
+    /// The digest over its DER.
+    pub hash: Vec<u8>,
 }
 
 /// Names one attempt at an issuer: 128 random bits, made once and stored with the attempt.

@@ -1,13 +1,14 @@
 //! Building certificates (RFC 5280 section 4). Whatever signs is a [`Signer`]; how the signature stands in the certificate is a
 //! [`Form`](crate::algorithm::Form).
 
+use der::oid::ObjectIdentifier;
 use jiff::Timestamp;
 use spki::AlgorithmIdentifierOwned;
 
 use super::extension::{self, oid};
 use super::signed;
-use super::tlv::{encode, encode_unsigned, tag};
-use super::{DistinguishedName, Extension, KeyUsage, X509Error, spki as public_key, time};
+use super::tlv::{encode, encode_oid, encode_unsigned, tag};
+use super::{DistinguishedName, Extension, KeyUsage, X509Error, alternative, spki as public_key, time};
 use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::Signer;
 
@@ -34,6 +35,24 @@ impl CertificateTemplate {
     /// Signs in the single form, and gives the DER certificate.
     pub fn sign(&self, signer: &dyn Signer, algorithm: SignatureAlgorithm) -> Result<Vec<u8>, X509Error> {
         signed::sign(&self.tbs(&algorithm.identifier())?, signer, algorithm)
+    }
+
+    /// Signs in the catalyst form: `alternative` makes the alternative signature, then `signer` the ordinary one over everything (X.509
+    /// (10/2019) section 9.8).
+    pub fn sign_catalyst(
+        mut self,
+        signer: &dyn Signer,
+        algorithm: SignatureAlgorithm,
+        alternative: &dyn Signer,
+        alternative_algorithm: SignatureAlgorithm,
+    ) -> Result<Vec<u8>, X509Error> {
+        let named = alternative::algorithm_extension(alternative_algorithm);
+        if !self.extensions.contains(&named) {
+            self.extensions.push(named);
+        }
+        let signature = alternative.sign(alternative_algorithm, &self.pre_tbs()?)?;
+        self.extensions.push(alternative::value_extension(&signature));
+        self.sign(signer, algorithm)
     }
 
     /// The TBSCertificate: what the signature is over.
@@ -141,6 +160,31 @@ pub fn crl_distribution_points(uris: &[String]) -> Result<Extension, X509Error> 
     let value = encode(tag::SEQUENCE, &[point]);
     Ok(Extension { oid: oid::CRL_DISTRIBUTION_POINTS, critical: false, value })
 }
+
+/// certificatePolicies with these OIDs and no qualifiers (RFC 5280 section 4.2.1.4).
+pub fn certificate_policies(policies: &[ObjectIdentifier]) -> Result<Extension, X509Error> {
+    if policies.is_empty() {
+        return Err(X509Error::malformed("certificatePolicies", "there has to be at least one policy"));
+    }
+    let policies: Vec<_> = policies.iter().map(|oid| encode(tag::SEQUENCE, &[encode_oid(oid)])).collect();
+    Ok(Extension { oid: oid::CERTIFICATE_POLICIES, critical: false, value: encode(tag::SEQUENCE, &policies) })
+}
+
+/// authorityInfoAccess: where an OCSP responder answers, and where the certificate of the issuer is (RFC 5280 section 4.2.2.1).
+pub fn authority_info_access(ocsp: &[String], ca_issuers: &[String]) -> Result<Extension, X509Error> {
+    let describe = |method: &ObjectIdentifier, uris: &[String]| {
+        let one = |uri: &String| Ok(encode(tag::SEQUENCE, &[encode_oid(method), extension::ia5(6, uri)?]));
+        uris.iter().map(one).collect::<Result<Vec<_>, X509Error>>()
+    };
+    let descriptions = [describe(&ID_AD_OCSP, ocsp)?, describe(&ID_AD_CA_ISSUERS, ca_issuers)?].concat();
+    if descriptions.is_empty() {
+        return Err(X509Error::malformed("authorityInfoAccess", "there has to be at least one URI"));
+    }
+    Ok(Extension { oid: oid::AUTHORITY_INFO_ACCESS, critical: false, value: encode(tag::SEQUENCE, &descriptions) })
+}
+
+const ID_AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+const ID_AD_CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 
 /// A self-signed certificate for a device's own key, as SCEP clients send with their first request (RFC 8894 section 2.3): subject
 /// = issuer, valid for a day around `now`, keyUsage digitalSignature (and keyEncipherment for RSA).

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::extension::{self, oid};
 use super::signed::{self, Signed};
 use super::tlv::{Reader, encode, encode_unsigned, tag};
-use super::{DistinguishedName, Extension, X509Error, algorithm_identifier, builder, time};
+use super::{DistinguishedName, Extension, X509Error, algorithm_identifier, alternative, builder, time};
 use crate::algorithm::SignatureAlgorithm;
 use crate::crypto::{CryptoError, Signer};
 
@@ -72,26 +72,44 @@ pub struct CrlTemplate {
 impl CrlTemplate {
     /// Signs, and gives the DER CRL.
     pub fn sign(&self, signer: &dyn Signer, algorithm: SignatureAlgorithm) -> Result<Vec<u8>, X509Error> {
-        signed::sign(&self.tbs(algorithm)?, signer, algorithm)
+        signed::sign(&self.tbs(&signed::encode_identifier(&algorithm.identifier()), &[])?, signer, algorithm)
+    }
+
+    /// Signs with an alternative signature besides (X.509 (10/2019) section 9.8; see [`alternative`]).
+    pub fn sign_catalyst(
+        &self,
+        signer: &dyn Signer,
+        algorithm: SignatureAlgorithm,
+        alternative_signer: &dyn Signer,
+        alternative_algorithm: SignatureAlgorithm,
+    ) -> Result<Vec<u8>, X509Error> {
+        let named = alternative::algorithm_extension(alternative_algorithm);
+        let signature = alternative_signer.sign(alternative_algorithm, &self.tbs(&[], std::slice::from_ref(&named))?)?;
+        let both = [named, alternative::value_extension(&signature)];
+        signed::sign(&self.tbs(&signed::encode_identifier(&algorithm.identifier()), &both)?, signer, algorithm)
     }
 
     /// ```text
     /// TBSCertList ::= SEQUENCE { version INTEGER { v2(1) }, signature AlgorithmIdentifier, issuer, thisUpdate, nextUpdate,
     ///                            revokedCertificates SEQUENCE OF ... OPTIONAL, crlExtensions [0] }
     /// ```
-    fn tbs(&self, algorithm: SignatureAlgorithm) -> Result<Vec<u8>, X509Error> {
+    ///
+    /// An alternative signature is over it without `signature`.
+    fn tbs(&self, signature: &[u8], more: &[Extension]) -> Result<Vec<u8>, X509Error> {
         let entries = self.revoked.iter().map(encode_entry).collect::<Vec<_>>();
         // Absent, not empty, where nothing is revoked (RFC 5280 section 5.1.2.6).
         let revoked = if entries.is_empty() { Vec::new() } else { encode(tag::SEQUENCE, &entries) };
-        let extensions = extension::encode_extensions(&[
+        let mut extensions = vec![
             builder::authority_key_identifier(&self.authority_key_identifier)?,
             Extension { oid: oid::CRL_NUMBER, critical: false, value: encode_unsigned(&self.number.to_be_bytes()) },
-        ]);
+        ];
+        extensions.extend_from_slice(more);
+        let extensions = extension::encode_extensions(&extensions);
         Ok(encode(
             tag::SEQUENCE,
             &[
                 &encode_unsigned(&[1]),
-                &signed::encode_identifier(&algorithm.identifier()),
+                signature,
                 self.issuer.der(),
                 &time::encode_time(self.this_update),
                 &time::encode_time(self.next_update),

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use super::extension::{self, oid};
 use super::signed::{self, Signed};
-use super::tlv::{Reader, Tlv, encode, encode_oid, encode_set_of, encode_unsigned, is_printable, tag};
+use super::tlv::{Reader, Tlv, encode, encode_bits, encode_oid, encode_set_of, encode_unsigned, is_printable, tag};
+use super::alternative::{self, ALT_SIGNATURE_ALGORITHM, ALT_SIGNATURE_VALUE, SUBJECT_ALT_PUBLIC_KEY_INFO};
 use super::{DistinguishedName, Extension, KeyUsage, SubjectAltName, X509Error, algorithm_identifier, spki};
 use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::{CryptoError, Signer};
@@ -38,6 +39,18 @@ pub struct VerifiedCsr {
     subject_alt_names: Vec<SubjectAltName>,
     key_usage: Option<KeyUsage>,
     extended_key_usages: Vec<ObjectIdentifier>,
+    alternative: Option<AlternativeKey>,
+}
+
+/// A second key of the subject, of which a request proved possession too (see [`alternative`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlternativeKey {
+    /// DER SubjectPublicKeyInfo.
+    pub spki: Vec<u8>,
+    /// The kind of the key.
+    pub key: KeyAlgorithm,
+    /// What it signed the request with.
+    pub signature_algorithm: SignatureAlgorithm,
 }
 
 impl VerifiedCsr {
@@ -45,7 +58,7 @@ impl VerifiedCsr {
     /// what the digest may be is the caller's decision ([`signature_algorithm`](Self::signature_algorithm)).
     ///
     /// Extensions that are asked for but cannot be read are refused, and so are doubled attributes: policy has to see the same
-    /// thing as whoever issues.
+    /// thing as whoever issues. An alternative key comes with its own proof of possession, or the request is refused.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         let signed = Signed::read(WHAT, der)?;
         let mut info = signed.content.reader();
@@ -83,15 +96,18 @@ impl VerifiedCsr {
             challenge_password: attributes.challenge_password,
             challenge_at: attributes.challenge_at,
             extensions: attributes.extensions,
+            alternative: None,
             der: Zeroizing::new(der.to_vec()),
         };
         // Last, because it costs the most.
         let verifier = crate::crypto::provider().verifier;
         match verifier.verify(signature_algorithm, spki.raw, signed.content.raw, signed.signature.bit_octets()?) {
-            Ok(()) => Ok(csr),
-            Err(CryptoError::BadSignature) => Err(X509Error::NoPossession),
-            Err(other) => Err(other.into()),
+            Ok(()) => {}
+            Err(CryptoError::BadSignature) => return Err(X509Error::NoPossession),
+            Err(other) => return Err(other.into()),
         }
+        let alternative = attributes.alternative.map(|claimed| claimed.verify(&signed.content)).transpose()?;
+        Ok(VerifiedCsr { alternative, ..csr })
     }
 
     /// The bytes, as they came.
@@ -152,6 +168,11 @@ impl VerifiedCsr {
     pub fn extended_key_usages(&self) -> &[ObjectIdentifier] {
         &self.extended_key_usages
     }
+
+    /// The subject's alternative key, if the request has one. Possession of it is proved.
+    pub fn alternative(&self) -> Option<&AlternativeKey> {
+        self.alternative.as_ref()
+    }
 }
 
 /// Leaves the challenge password out: it is a secret.
@@ -173,6 +194,45 @@ struct Attributes {
     challenge_password: Option<Zeroizing<String>>,
     challenge_at: Option<Range<usize>>,
     extensions: Vec<Extension>,
+    alternative: Option<ClaimedKey>,
+}
+
+/// An alternative key that a request claims, with the proof.
+struct ClaimedKey {
+    spki: Vec<u8>,
+    signature_algorithm: SignatureAlgorithm,
+    signature: Vec<u8>,
+}
+
+impl ClaimedKey {
+    /// Out of the three attributes; any of them demands the others.
+    fn read(key: Option<Tlv<'_>>, algorithm: Option<Tlv<'_>>, value: Option<Tlv<'_>>) -> Result<Option<Self>, X509Error> {
+        let (key, algorithm, value) = match (key, algorithm, value) {
+            (None, None, None) => return Ok(None),
+            (Some(key), Some(algorithm), Some(value)) => (key, algorithm, value),
+            _ => return Err(X509Error::malformed(WHAT, "an alternative key without its proof of possession, or the other way round")),
+        };
+        for sequence in [&key, &algorithm] {
+            if sequence.tag != tag::SEQUENCE {
+                return Err(sequence.error("an attribute of an alternative key that is no SEQUENCE"));
+            }
+        }
+        let signature_algorithm = algorithm_identifier::read_signature_algorithm(&algorithm)?
+            .ok_or_else(|| algorithm.error("an alternative signature algorithm that we do not know"))?;
+        Ok(Some(ClaimedKey { spki: key.raw.to_vec(), signature_algorithm, signature: value.bit_octets()?.to_vec() }))
+    }
+
+    /// Checks the proof over the CertificationRequestInfo.
+    fn verify(self, info: &Tlv<'_>) -> Result<AlternativeKey, X509Error> {
+        let ClaimedKey { spki, signature_algorithm, signature } = self;
+        let key = spki::key_algorithm(&spki)?;
+        let content = alternative::request_content(info)?;
+        match crate::crypto::provider().verifier.verify(signature_algorithm, &spki, &content, &signature) {
+            Ok(()) => Ok(AlternativeKey { spki, key, signature_algorithm }),
+            Err(CryptoError::BadSignature) => Err(X509Error::NoAlternativePossession),
+            Err(other) => Err(other.into()),
+        }
+    }
 }
 
 impl Attributes {
@@ -180,6 +240,7 @@ impl Attributes {
     fn read(info: &mut Reader<'_>) -> Result<Self, X509Error> {
         let mut found = Attributes::default();
         let mut microsoft = None;
+        let (mut key, mut algorithm, mut value_of_signature) = (None, None, None);
         let Some(set) = info.optional(tag::context_constructed(0))? else { return Ok(found) };
         let mut set = set.reader();
         let mut seen = Vec::new();
@@ -189,7 +250,17 @@ impl Attributes {
             let oid = fields.tag(tag::OID)?.oid();
             let values = fields.tag(tag::SET)?;
             fields.finish()?;
-            let Some(oid @ (CHALLENGE_PASSWORD | EXTENSION_REQUEST | MICROSOFT_EXTENSIONS)) = oid else { continue };
+            let Some(
+                oid @ (CHALLENGE_PASSWORD
+                | EXTENSION_REQUEST
+                | MICROSOFT_EXTENSIONS
+                | SUBJECT_ALT_PUBLIC_KEY_INFO
+                | ALT_SIGNATURE_ALGORITHM
+                | ALT_SIGNATURE_VALUE),
+            ) = oid
+            else {
+                continue;
+            };
             if seen.contains(&oid) {
                 return Err(attribute.error(format_args!("the attribute {oid} for the second time")));
             }
@@ -199,6 +270,12 @@ impl Attributes {
                 let text = value.text().ok_or_else(|| value.error("a challengePassword that is no string"))?;
                 found.challenge_password = Some(Zeroizing::new(text));
                 found.challenge_at = Some(value.value_range());
+            } else if oid == SUBJECT_ALT_PUBLIC_KEY_INFO {
+                key = Some(value);
+            } else if oid == ALT_SIGNATURE_ALGORITHM {
+                algorithm = Some(value);
+            } else if oid == ALT_SIGNATURE_VALUE {
+                value_of_signature = Some(value);
             } else if value.tag != tag::SEQUENCE {
                 return Err(value.error("an extensionRequest that is no SEQUENCE"));
             } else if oid == EXTENSION_REQUEST {
@@ -213,6 +290,7 @@ impl Attributes {
                 found.extensions.push(extension);
             }
         }
+        found.alternative = ClaimedKey::read(key, algorithm, value_of_signature)?;
         Ok(found)
     }
 }
@@ -243,12 +321,35 @@ impl CsrTemplate<'_> {
     /// Builds and signs the request.
     pub fn sign(&self, signer: &dyn Signer, digest: Digest) -> Result<Vec<u8>, X509Error> {
         let algorithm = signature_algorithm_for(signer, digest)?;
-        let info = encode(tag::SEQUENCE, &[&encode_unsigned(&[0]), self.subject.der(), signer.spki(), &self.attributes()?]);
-        signed::sign(&info, signer, algorithm)
+        signed::sign(&self.info(signer, self.attributes()?), signer, algorithm)
     }
 
-    /// `[0] IMPLICIT SET OF Attribute`
-    fn attributes(&self) -> Result<Vec<u8>, X509Error> {
+    /// Builds a request that proves an alternative key besides, and signs it with both.
+    pub fn sign_with_alternative(
+        &self,
+        signer: &dyn Signer,
+        digest: Digest,
+        alternative: &dyn Signer,
+    ) -> Result<Vec<u8>, X509Error> {
+        let algorithm = signature_algorithm_for(signer, digest)?;
+        let alternative_algorithm = *alternative.algorithms().first().ok_or(CryptoError::Unsupported)?;
+        let identifier = signed::encode_identifier(&alternative_algorithm.identifier());
+        let mut attributes = self.attributes()?;
+        attributes.push(attribute(&SUBJECT_ALT_PUBLIC_KEY_INFO, alternative.spki().to_vec()));
+        attributes.push(attribute(&ALT_SIGNATURE_ALGORITHM, identifier));
+        let proof = alternative.sign(alternative_algorithm, &self.info(signer, attributes.clone()))?;
+        attributes.push(attribute(&ALT_SIGNATURE_VALUE, encode_bits(&proof)));
+        signed::sign(&self.info(signer, attributes), signer, algorithm)
+    }
+
+    /// CertificationRequestInfo, with its attributes as `[0] IMPLICIT SET OF Attribute`.
+    fn info(&self, signer: &dyn Signer, attributes: Vec<Vec<u8>>) -> Vec<u8> {
+        let mut set = encode_set_of(attributes);
+        set[0] = tag::context_constructed(0);
+        encode(tag::SEQUENCE, &[&encode_unsigned(&[0]), self.subject.der(), signer.spki(), &set])
+    }
+
+    fn attributes(&self) -> Result<Vec<Vec<u8>>, X509Error> {
         let mut attributes = Vec::new();
         if let Some(challenge) = self.challenge_password {
             // PrintableString is what old servers look for.
@@ -259,9 +360,7 @@ impl CsrTemplate<'_> {
         if !extensions.is_empty() {
             attributes.push(attribute(&EXTENSION_REQUEST, extension::encode_extensions(&extensions)));
         }
-        let mut set = encode_set_of(attributes);
-        set[0] = tag::context_constructed(0);
-        Ok(set)
+        Ok(attributes)
     }
 
     fn extensions(&self) -> Result<Vec<Extension>, X509Error> {

@@ -259,6 +259,11 @@ impl Server {
             issuer,
             validity: Duration::from_secs(86_400),
             max_reply: None,
+            alternative: None,
+            alternative_issuer: None,
+            fallback: None,
+            key_usage: Default::default(),
+            extensions: Default::default(),
         };
         let endpoint = Arc::get_mut(&mut snapshot.endpoints[0]).expect("not shared yet");
         endpoint.groups.push(Arc::new(group(&profile.name)));

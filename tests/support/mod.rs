@@ -114,6 +114,7 @@ fn template() -> &'static Path {
             let new = |name: &str, key| NewCa {
                 subject: DistinguishedName::parse(&format!("O=Example,CN={name}"), true).expect("a name"),
                 key,
+                alternative: None,
                 validity: Duration::from_secs(10 * 365 * 86400),
                 not_before: Timestamp::now(),
                 crl_urls: vec!["http://ca.example.net/crl".into()],

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::usages::fitting;
 use super::*;
-use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
+use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm, UnfitUsage};
 use crate::crypto::{Signer, provider};
 use crate::x509::builder::CertificateTemplate;
 use crate::x509::csr::CsrTemplate;
@@ -32,6 +31,10 @@ struct Ask<'a> {
 }
 
 fn csr(subject: &str, ask: &Ask<'_>) -> VerifiedCsr {
+    csr_by(key().as_ref(), subject, ask)
+}
+
+fn csr_by(key: &dyn Signer, subject: &str, ask: &Ask<'_>) -> VerifiedCsr {
     let usages: Vec<_> = ask.usages.iter().map(|usage| extended_key_usage_oid(usage).unwrap()).collect();
     let template = CsrTemplate {
         subject: &name(subject),
@@ -40,7 +43,7 @@ fn csr(subject: &str, ask: &Ask<'_>) -> VerifiedCsr {
         key_usage: ask.key_usage,
         challenge_password: None,
     };
-    VerifiedCsr::from_der(&template.sign(key().as_ref(), Digest::Sha256).unwrap()).unwrap()
+    VerifiedCsr::from_der(&template.sign(key, Digest::Sha256).unwrap()).unwrap()
 }
 
 fn certificate(subject: &str, names: &[SubjectAltName]) -> Certificate {
@@ -64,7 +67,10 @@ fn certificate(subject: &str, names: &[SubjectAltName]) -> Certificate {
 fn able() -> Capabilities {
     Capabilities {
         signatures: vec![SignatureAlgorithm::EcdsaSha256],
-        subject_keys: ["rsa-2048..4096", "ecdsa-p256"].map(|rule| rule.parse().unwrap()).to_vec(),
+        alternatives: Vec::new(),
+        binds_related: true,
+        takes_extensions: true,
+        subject_keys: ["rsa-2048..4096", "ecdsa-p256", "ml-dsa-*"].map(|rule| rule.parse().unwrap()).to_vec(),
         overrides_subject: true,
         overrides_subject_alt_names: true,
         overrides_usages: true,
@@ -85,18 +91,21 @@ struct Case<'a> {
     csr: VerifiedCsr,
     renews: Option<Certificate>,
     issuer: Capabilities,
+    unfit: UnfitUsage,
 }
 
 impl<'a> Case<'a> {
     fn new(policy: &'a str, csr: VerifiedCsr) -> Self {
-        Case { policy, csr, renews: None, issuer: able() }
+        Case { policy, csr, renews: None, issuer: able(), unfit: UnfitUsage::Trim }
     }
 
     fn permit(&self) -> Result<Permit, Denial> {
         let text = format!("profile = \"ecdsa-p256\"\n{}", self.policy);
         let (group, _) = crate::config::read_group("g", &text).unwrap_or_else(|findings| panic!("{findings}"));
         let shipped = crate::config::shipped::PROFILES.iter().find(|profile| profile.name == "ecdsa-p256").unwrap();
-        let profile = crate::config::read_profile("ecdsa-p256", shipped.text).unwrap();
+        let mut profile = crate::config::read_profile("ecdsa-p256", shipped.text).unwrap();
+        profile.accepts.push("ml-dsa-*".parse().unwrap());
+        profile.key_usage = self.unfit;
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
         group.permit(&PermitInput { csr: &self.csr, profile: &profile, issuer: &self.issuer, renews: self.renews.as_ref(), now })
     }
@@ -205,6 +214,29 @@ fn key_usage_fits_the_key() {
     assert_eq!(granted(strict, all).unwrap_err().code, DenialCode::UsageNotAllowed);
     assert_eq!(fitting(KeyAlgorithm::MlDsa65), KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::NON_REPUDIATION));
     assert!(fitting(KeyAlgorithm::Rsa(2048)).contains(KeyUsage::KEY_ENCIPHERMENT));
+}
+
+/// SCEP clients ask for keyEncipherment whatever key they have; RFC 9881 section 5 forbids it for ML-DSA, RFC 5480 section 3 knows
+/// it for no elliptic curve.
+#[test]
+fn usages_of_a_key_that_only_signs_are_trimmed_or_refused() {
+    let ml_dsa = provider().keys.generate(KeyAlgorithm::MlDsa65).unwrap();
+    let usual = KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::KEY_ENCIPHERMENT);
+    for key in [&ml_dsa, key()] {
+        let ask = |usage| Ask { key_usage: Some(usage), ..Ask::default() };
+        let mut case = Case::new("", csr_by(key.as_ref(), "CN=a", &ask(usual)));
+        let permit = case.permit().unwrap();
+        assert_eq!(permit.key_usage, KeyUsage::DIGITAL_SIGNATURE);
+        let said = "key usage digitalSignature, keyEncipherment becomes digitalSignature";
+        assert!(permit.changes.iter().any(|change| change == said), "{:?}", permit.changes);
+        case.unfit = UnfitUsage::Refuse;
+        let denial = case.permit().unwrap_err();
+        assert_eq!(denial.code, DenialCode::UsageNotAllowed);
+        assert!(denial.detail.contains(&format!("a key of {} cannot have key usage keyEncipherment", key.key())), "{denial}");
+        // What fits passes, and whoever asks to be a CA is told nothing else than before.
+        case.csr = csr_by(key.as_ref(), "CN=a", &ask(KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::KEY_CERT_SIGN)));
+        assert_eq!(case.permit().unwrap().key_usage, KeyUsage::DIGITAL_SIGNATURE);
+    }
 }
 
 /// P16: whoever asks to be a CA is not made one.

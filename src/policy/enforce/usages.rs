@@ -3,7 +3,7 @@
 use der::oid::ObjectIdentifier;
 
 use super::{Denial, DenialCode, PermitInput, Rules, Unlisted, deny};
-use crate::algorithm::KeyAlgorithm;
+use crate::algorithm::{Family, KeyAlgorithm, UnfitUsage};
 use crate::x509::KeyUsage;
 use crate::x509::extension::extended_key_usage_name;
 
@@ -20,6 +20,12 @@ impl Rules {
         };
         // Whatever is asked, no device gets a CA.
         let ca = KeyUsage::KEY_CERT_SIGN.union(KeyUsage::CRL_SIGN);
+        let unfit = KeyUsage(requested.0 & !possible(input.csr.key()).0 & !ca.0);
+        if !unfit.is_empty() && input.profile.key_usage == UnfitUsage::Refuse {
+            let (key, unfit) = (input.csr.key(), usage_names(unfit));
+            let why = format!("a key of {key} cannot have key usage {unfit}, and profile {} refuses it", input.profile.name);
+            return deny(DenialCode::UsageNotAllowed, why);
+        }
         let unlisted = KeyUsage(requested.0 & fit.0 & !self.key_usage.0 & !ca.0);
         if !unlisted.is_empty() && self.unlisted_key_usage == Unlisted::Refuse {
             return deny(DenialCode::UsageNotAllowed, format!("key usage {} is not allowed", usage_names(unlisted)));
@@ -73,9 +79,18 @@ impl Rules {
     }
 }
 
+/// The key usages that a device's key may have by the standards, whether it is of any use or not.
+fn possible(key: KeyAlgorithm) -> KeyUsage {
+    match key.family() {
+        // Both mean something beside keyAgreement (RFC 5480 section 3).
+        Family::Ecdsa => fitting(key).union(KeyUsage::ENCIPHER_ONLY).union(KeyUsage::DECIPHER_ONLY),
+        _ => fitting(key),
+    }
+}
+
 /// The key usages that fit a key: RFC 5280 section 4.2.1.3; RFC 5480 section 3 for elliptic curves, RFC 9295 section 3 for Ed25519,
 /// RFC 9881 section 5 for ML-DSA, RFC 9909 section 5 for SLH-DSA.
-pub(super) fn fitting(key: KeyAlgorithm) -> KeyUsage {
+pub fn fitting(key: KeyAlgorithm) -> KeyUsage {
     let signing = KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::NON_REPUDIATION);
     match key {
         KeyAlgorithm::Rsa(_) => signing.union(KeyUsage::KEY_ENCIPHERMENT).union(KeyUsage::DATA_ENCIPHERMENT),
@@ -103,7 +118,8 @@ pub const KEY_USAGE_NAMES: &[(&str, KeyUsage)] = &[
     ("decipherOnly", KeyUsage::DECIPHER_ONLY),
 ];
 
-fn usage_names(usage: KeyUsage) -> String {
+/// Key usages by name, comma separated.
+pub fn usage_names(usage: KeyUsage) -> String {
     let names: Vec<_> = KEY_USAGE_NAMES.iter().filter(|(_, bit)| usage.contains(*bit)).map(|(name, _)| *name).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }

@@ -94,16 +94,7 @@ impl Reply for ScepReply {
 
 /// The issued certificate first, then as much of its chain as the endpoint's devices want.
 fn in_shape(issued: &IssuedCertificate, shape: ReplyShape) -> Vec<&[u8]> {
-    let with_root = issued.chain.len();
-    let above = match shape {
-        ReplyShape::Leaf => 0,
-        ReplyShape::LeafCa => 1,
-        ReplyShape::LeafChain => {
-            let root = issued.chain.last().is_some_and(|last| last.issuer().matches(last.subject()));
-            with_root - usize::from(root)
-        }
-        ReplyShape::LeafChainRoot => with_root,
-    };
+    let above = shape.certificates_above(&issued.chain);
     std::iter::once(&issued.certificate).chain(issued.chain.iter().take(above)).map(|certificate| certificate.der()).collect()
 }
 

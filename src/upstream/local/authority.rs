@@ -3,11 +3,12 @@
 //! ```text
 //! <dir>/<name>/certificate.pem        its certificate
 //!              key.pem                its key, encrypted PKCS#8
+//!              alternative-key.pem    the key of its alternative signatures, where its certificate names one
 //!              chain.pem              the certificates above it, issuer first (none for a root)
 //!              ca.toml                settings
 //!              serial.key             32 secret octets that serial numbers are made with
-//!              next-certificate.pem, next-key.pem, next-chain.pem         prepared for the rollover
-//!              previous-N-certificate.pem, previous-N-key.pem             earlier generations, oldest first
+//!              next-certificate.pem, next-key.pem, next-chain.pem, ...    prepared for the rollover
+//!              previous-N-certificate.pem, previous-N-key.pem, ...        earlier generations, oldest first
 //! ```
 
 use std::fs;
@@ -36,11 +37,24 @@ pub(super) struct Authority {
     pub(super) crls: CrlCache,
 }
 
-/// An earlier generation. Its key is read only when somebody asks for its CRL.
+/// An earlier generation. Its keys are read only when somebody asks for its CRL.
 #[derive(Clone)]
 pub(super) struct Previous {
     pub(super) certificate: Arc<Certificate>,
-    pub(super) key: PathBuf,
+    key: PathBuf,
+    alternative_key: PathBuf,
+}
+
+impl Previous {
+    /// Reads its keys.
+    pub(super) fn keys(&self, passphrase: &str) -> Result<IssuerKeys, LocalCaError> {
+        let primary = read_signer(&self.key, passphrase)?;
+        let alternative = match self.certificate.alternative_spki() {
+            Some(_) => Some(read_signer(&self.alternative_key, passphrase)?),
+            None => None,
+        };
+        Ok(IssuerKeys { primary, alternative })
+    }
 }
 
 impl Authority {
@@ -59,11 +73,12 @@ impl Authority {
         if !certificate.is_ca() {
             return Err(LocalCaError::NotACa { path: dir.join(CERTIFICATE) });
         }
+        let alternative = read_alternative(&certificate, &dir.join(CERTIFICATE), &dir.join(ALTERNATIVE_KEY), passphrase)?;
         let certificate = Arc::new(certificate);
         let next = dir.join(NEXT_CERTIFICATE);
         Ok(Authority {
             chain: read_chain(&certificate, &dir.join(CHAIN))?.into(),
-            keys: IssuerKeys { primary: signer },
+            keys: IssuerKeys { primary: signer, alternative },
             settings: Settings::read(&dir.join(SETTINGS))?,
             serial_key: read_serial_key(&dir.join(SERIAL_KEY))?,
             next: if next.is_file() { Some(Arc::new(read_certificate(&next)?)) } else { None },
@@ -138,13 +153,22 @@ pub(super) fn activate(dir: &Path) -> Result<(), LocalCaError> {
         let path = dir.join(from);
         files::keep_as(&path, &dir.join(format!("previous-{number}-{to}.pem"))).map_err(LocalCaError::io(&path))?;
     }
+    let alternative = dir.join(ALTERNATIVE_KEY);
+    if alternative.is_file() {
+        let kept = dir.join(format!("previous-{number}-alternative-key.pem"));
+        files::keep_as(&alternative, &kept).map_err(LocalCaError::io(&alternative))?;
+    }
     let key = dir.join(KEY);
     files::rename(&dir.join(NEXT_KEY), &key).map_err(LocalCaError::io(&key))?;
     finish_activation(dir)
 }
 
 fn finish_activation(dir: &Path) -> Result<(), LocalCaError> {
-    for (from, to) in [(NEXT_CHAIN, CHAIN), (NEXT_CERTIFICATE, CERTIFICATE)] {
+    let (next, alternative) = (dir.join(NEXT_CERTIFICATE), dir.join(ALTERNATIVE_KEY));
+    if next.is_file() && alternative.is_file() && read_certificate(&next)?.alternative_spki().is_none() {
+        fs::remove_file(&alternative).map_err(LocalCaError::io(&alternative))?;
+    }
+    for (from, to) in [(NEXT_CHAIN, CHAIN), (NEXT_ALTERNATIVE_KEY, ALTERNATIVE_KEY), (NEXT_CERTIFICATE, CERTIFICATE)] {
         let from = dir.join(from);
         if from.is_file() {
             files::rename(&from, &dir.join(to)).map_err(LocalCaError::io(&from))?;
@@ -163,7 +187,25 @@ pub(super) fn read_signer(path: &Path, passphrase: &str) -> Result<Arc<dyn Signe
     Ok(provider().keys.signer(&pkcs8)?)
 }
 
-/// The certificate and what is above it, each checked to have signed the one before.
+/// Reads the alternative key, which has to be the one that the certificate names.
+pub(super) fn read_alternative(
+    certificate: &Certificate,
+    certificate_path: &Path,
+    path: &Path,
+    passphrase: &str,
+) -> Result<Option<Arc<dyn Signer>>, LocalCaError> {
+    let mismatch = || LocalCaError::KeyMismatch { certificate: certificate_path.to_owned(), key: path.to_owned() };
+    match certificate.alternative_spki() {
+        Some(spki) => match read_signer(path, passphrase)? {
+            signer if same_key(signer.spki(), spki) => Ok(Some(signer)),
+            _ => Err(mismatch()),
+        },
+        None if path.is_file() => Err(mismatch()),
+        None => Ok(None),
+    }
+}
+
+/// The certificate and what is above it, each checked to have signed the one before, with its alternative key too where it has one.
 fn read_chain(certificate: &Arc<Certificate>, path: &Path) -> Result<Vec<Arc<Certificate>>, LocalCaError> {
     let mut chain = vec![Arc::clone(certificate)];
     match fs::read_to_string(path) {
@@ -178,7 +220,12 @@ fn read_chain(certificate: &Arc<Certificate>, path: &Path) -> Result<Vec<Arc<Cer
     }
     for pair in chain.windows(2) {
         let (below, above) = (&pair[0], &pair[1]);
-        if below.issuer() != above.subject() || !above.is_ca() || below.verify_signed_by(above.spki()).is_err() {
+        let alternative = match above.alternative_spki() {
+            Some(spki) if below.has_alternative_signature() => below.verify_alternative(spki),
+            _ => Ok(()),
+        };
+        let signed = below.verify_signed_by(above.spki()).and(alternative);
+        if below.issuer() != above.subject() || !above.is_ca() || signed.is_err() {
             return Err(LocalCaError::BrokenChain { path: path.to_owned() });
         }
     }
@@ -216,7 +263,8 @@ fn read_previous(dir: &Path, current: &Certificate) -> Result<Vec<Previous>, Loc
         let certificate = read_certificate(&dir.join(format!("previous-{n}-certificate.pem")))?;
         if certificate != *current && previous.iter().all(|p| *p.certificate != certificate) {
             let key = dir.join(format!("previous-{n}-key.pem"));
-            previous.push(Previous { certificate: Arc::new(certificate), key });
+            let alternative_key = dir.join(format!("previous-{n}-alternative-key.pem"));
+            previous.push(Previous { certificate: Arc::new(certificate), key, alternative_key });
         }
     }
     Ok(previous)
@@ -224,10 +272,12 @@ fn read_previous(dir: &Path, current: &Certificate) -> Result<Vec<Previous>, Loc
 
 pub(super) const CERTIFICATE: &str = "certificate.pem";
 pub(super) const KEY: &str = "key.pem";
+pub(super) const ALTERNATIVE_KEY: &str = "alternative-key.pem";
 pub(super) const CHAIN: &str = "chain.pem";
 pub(super) const SETTINGS: &str = "ca.toml";
 pub(super) const SERIAL_KEY: &str = "serial.key";
 pub(super) const NEXT_CERTIFICATE: &str = "next-certificate.pem";
 pub(super) const NEXT_KEY: &str = "next-key.pem";
+pub(super) const NEXT_ALTERNATIVE_KEY: &str = "next-alternative-key.pem";
 pub(super) const NEXT_CHAIN: &str = "next-chain.pem";
 const SERIAL_KEY_LEN: usize = 32;

@@ -12,18 +12,20 @@ use super::assembly::IssuerKeys;
 use super::authority::{self, Authority, key_identifier};
 use super::settings::Settings;
 use super::{LocalCaError, files};
-use crate::algorithm::{Form, KeyAlgorithm};
+use crate::algorithm::{Family, KeyAlgorithm};
 use crate::crypto::{CryptoError, Signer, keystore, provider};
 use crate::x509::builder::{self, CertificateTemplate};
-use crate::x509::{Certificate, DistinguishedName};
+use crate::x509::{Certificate, DistinguishedName, alternative};
 
 /// A CA to make.
 #[derive(Clone, Debug)]
 pub struct NewCa {
     /// Its name.
     pub subject: DistinguishedName,
-    /// Its key: RSA of 2048 to 4096 bits, or ECDSA.
+    /// Its key; RSA has 2048 to 4096 bits.
     pub key: KeyAlgorithm,
+    /// The key of its alternative signatures, ML-DSA or SLH-DSA; `None` if it makes none.
+    pub alternative: Option<KeyAlgorithm>,
     /// Start of its validity.
     pub not_before: Timestamp,
     /// How long it is valid; cut to what is left of its parent.
@@ -41,6 +43,8 @@ pub struct NewCa {
 pub struct NextCa {
     /// Its key; `None` takes the same kind as now.
     pub key: Option<KeyAlgorithm>,
+    /// The key of its alternative signatures; `None` takes the same kind as now, or none if there is none now.
+    pub alternative: Option<KeyAlgorithm>,
     /// Start of its validity.
     pub not_before: Timestamp,
     /// How long it is valid; cut to what is left of its parent.
@@ -58,10 +62,10 @@ pub(super) fn create(dir: &Path, passphrase: &str, name: &str, new: &NewCa) -> R
     let settings =
         Settings::checked(settings).map_err(|why| LocalCaError::Settings { path: place.join(authority::SETTINGS), why })?;
     let parent = new.parent.as_deref().map(|parent| load_parent(dir, passphrase, parent)).transpose()?;
-    let signer = generate(new.key)?;
+    let keys = generate_both(new.key, new.alternative)?;
     let certificate = certify(&Request {
         subject: &new.subject,
-        signer: &signer,
+        keys: &keys,
         not_before: new.not_before,
         validity: new.validity,
         path_len: new.path_len,
@@ -72,7 +76,10 @@ pub(super) fn create(dir: &Path, passphrase: &str, name: &str, new: &NewCa) -> R
     let work = dir.join(format!(".{name}.new-{}", hex::encode(provider().random::<4>())));
     files::create_private_dir(&work).map_err(LocalCaError::io(&work))?;
     let filled = (|| {
-        write_key(&work.join(authority::KEY), &signer, passphrase)?;
+        write_key(&work.join(authority::KEY), &keys.primary, passphrase)?;
+        if let Some(alternative) = &keys.alternative {
+            write_key(&work.join(authority::ALTERNATIVE_KEY), alternative, passphrase)?;
+        }
         authority::write_serial_key(&work.join(authority::SERIAL_KEY))?;
         let write = |name: &str, text: String| {
             let path = work.join(name);
@@ -91,7 +98,7 @@ pub(super) fn create(dir: &Path, passphrase: &str, name: &str, new: &NewCa) -> R
     filled
 }
 
-/// Makes `next-key.pem`, `next-chain.pem` and, last, `next-certificate.pem`.
+/// Makes `next-key.pem`, `next-alternative-key.pem` where there is one, `next-chain.pem` and, last, `next-certificate.pem`.
 pub(super) fn prepare_next(dir: &Path, passphrase: &str, name: &str, ca: &Authority, next: &NextCa) -> Result<(), LocalCaError> {
     let place = dir.join(name);
     if place.join(authority::NEXT_CERTIFICATE).exists() {
@@ -103,16 +110,20 @@ pub(super) fn prepare_next(dir: &Path, passphrase: &str, name: &str, ca: &Author
         None if is_root => None,
         None => return Err(LocalCaError::ForeignParent { ca: name.to_owned() }),
     };
-    let signer = generate(next.key.unwrap_or_else(|| ca.keys.primary.key()))?;
+    let alternative = next.alternative.or_else(|| ca.keys.alternative.as_ref().map(|key| key.key()));
+    let keys = generate_both(next.key.unwrap_or_else(|| ca.keys.primary.key()), alternative)?;
     let certificate = certify(&Request {
         subject: ca.certificate.subject(),
-        signer: &signer,
+        keys: &keys,
         not_before: next.not_before,
         validity: next.validity,
         path_len: path_len(&ca.certificate),
         parent: parent.as_ref().map(|(name, parent)| (*name, parent)),
     })?;
-    write_key(&place.join(authority::NEXT_KEY), &signer, passphrase)?;
+    write_key(&place.join(authority::NEXT_KEY), &keys.primary, passphrase)?;
+    if let Some(alternative) = &keys.alternative {
+        write_key(&place.join(authority::NEXT_ALTERNATIVE_KEY), alternative, passphrase)?;
+    }
     let chain: String = parent.iter().flat_map(|(_, p)| p.chain.iter()).map(|c| c.to_pem()).collect();
     for (name, text) in [(authority::NEXT_CHAIN, chain), (authority::NEXT_CERTIFICATE, certificate.to_pem())] {
         let path = place.join(name);
@@ -127,6 +138,21 @@ fn load_parent(dir: &Path, passphrase: &str, parent: &str) -> Result<Authority, 
         return Err(LocalCaError::NoSuchCa { name: parent.to_owned(), dir: dir.to_owned(), known: known.join(", ") });
     }
     Authority::load(&dir.join(parent), passphrase)
+}
+
+/// The keys of a CA. An alternative signature is there for the day when the ordinary one can be forged: it is of an algorithm that no
+/// quantum computer is known to break, and the ordinary one is what old devices check.
+fn generate_both(key: KeyAlgorithm, alternative: Option<KeyAlgorithm>) -> Result<IssuerKeys, LocalCaError> {
+    if let Some(alternative) = alternative {
+        let unsuitable = |key, why| Err(LocalCaError::UnsuitableKey { key, why });
+        if !matches!(alternative.family(), Family::MlDsa | Family::SlhDsa) {
+            return unsuitable(alternative, "alternative signatures are made with ML-DSA or SLH-DSA");
+        }
+        if key.is_post_quantum() {
+            return unsuitable(key, "beside an alternative key there is a classical one: RSA, ECDSA or Ed25519");
+        }
+    }
+    Ok(IssuerKeys { primary: generate(key)?, alternative: alternative.map(generate).transpose()? })
 }
 
 fn generate(key: KeyAlgorithm) -> Result<Arc<dyn Signer>, LocalCaError> {
@@ -150,7 +176,7 @@ fn write_key(path: &Path, signer: &Arc<dyn Signer>, passphrase: &str) -> Result<
 /// The certificate of a CA to make.
 struct Request<'a> {
     subject: &'a DistinguishedName,
-    signer: &'a Arc<dyn Signer>,
+    keys: &'a IssuerKeys,
     not_before: Timestamp,
     validity: Duration,
     path_len: Option<u8>,
@@ -158,13 +184,15 @@ struct Request<'a> {
 }
 
 fn certify(request: &Request<'_>) -> Result<Certificate, LocalCaError> {
-    let subject_spki = request.signer.spki();
+    let subject_spki = request.keys.primary.spki();
     let mut not_after = request.not_before.checked_add(request.validity).unwrap_or(Timestamp::MAX);
     let mut extensions =
         builder::ca_extensions(subject_spki, request.parent.map(|(_, p)| p.certificate.spki()), request.path_len)?;
-    let own = IssuerKeys { primary: Arc::clone(request.signer) };
+    if let Some(alternative) = &request.keys.alternative {
+        extensions.push(alternative::key_extension(alternative.spki()));
+    }
     let (issuer, keys) = match request.parent {
-        None => (request.subject, &own),
+        None => (request.subject, request.keys),
         Some((name, parent)) => {
             let unsuitable = |why| LocalCaError::UnsuitableParent { parent: name.to_owned(), why };
             if path_len(&parent.certificate) == Some(0) {
@@ -195,9 +223,7 @@ fn certify(request: &Request<'_>) -> Result<Certificate, LocalCaError> {
         spki: subject_spki.to_vec(),
         extensions,
     };
-    let algorithm = *keys.algorithms().first().ok_or(CryptoError::Unsupported)?;
-    let assemble = keys.assembly(Form::Single, algorithm).ok_or(CryptoError::Unsupported)?;
-    Ok(Certificate::from_der(&assemble(&template, keys, algorithm)?)?)
+    Ok(Certificate::from_der(&keys.sign(template, keys.own_assembly()?)?)?)
 }
 
 /// pathLenConstraint of a CA certificate (RFC 5280 section 4.2.1.9).

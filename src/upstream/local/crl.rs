@@ -6,9 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
+use super::assembly::IssuerKeys;
 use super::authority::key_identifier;
 use super::{LocalCaError, Settings};
-use crate::crypto::{CryptoPool, Signer};
+use crate::crypto::CryptoPool;
 use crate::upstream::{RevocationRegister, UpstreamError};
 use crate::x509::Certificate;
 use crate::x509::crl::{CrlTemplate, RevokedCertificate};
@@ -44,7 +45,7 @@ impl CrlCache {
         issuer: CrlIssuer<'_>,
         register: &dyn RevocationRegister,
         now: Timestamp,
-        signer: impl FnOnce() -> Result<Arc<dyn Signer>, LocalCaError> + Send + 'static,
+        keys: impl FnOnce() -> Result<IssuerKeys, LocalCaError> + Send + 'static,
     ) -> Result<Vec<u8>, UpstreamError> {
         let mut revoked = register.revoked(issuer.certificate).await?;
         revoked.sort_by(|a, b| a.serial.cmp(&b.serial));
@@ -55,7 +56,7 @@ impl CrlCache {
         if let Some(good) = good.filter(|good| now < good.renew_at) {
             return Ok(good.der.clone());
         }
-        match make(issuer, register, now, revoked, signer).await {
+        match make(issuer, register, now, revoked, keys).await {
             Ok(made) => {
                 let der = made.der.clone();
                 kept.insert(fingerprint, made);
@@ -83,7 +84,7 @@ async fn make(
     register: &dyn RevocationRegister,
     now: Timestamp,
     revoked: Vec<RevokedCertificate>,
-    signer: impl FnOnce() -> Result<Arc<dyn Signer>, LocalCaError> + Send + 'static,
+    keys: impl FnOnce() -> Result<IssuerKeys, LocalCaError> + Send + 'static,
 ) -> Result<Kept, UpstreamError> {
     let failed = |reason: String| UpstreamError::Failed { upstream: issuer.upstream.to_owned(), reason };
     let number = register.next_crl_number(issuer.certificate).await?;
@@ -99,11 +100,7 @@ async fn make(
         next_update,
         revoked: revoked.clone(),
     };
-    let sign = move || -> Result<Vec<u8>, LocalCaError> {
-        let signer = signer()?;
-        let algorithm = *signer.algorithms().first().ok_or(crate::crypto::CryptoError::Unsupported)?;
-        Ok(template.sign(signer.as_ref(), algorithm)?)
-    };
+    let sign = move || -> Result<Vec<u8>, LocalCaError> { Ok(keys()?.sign_crl(&template)?) };
     let signed = issuer.pool.run(sign).await.map_err(|full| failed(full.to_string()))?;
     let der = signed.map_err(|e| failed(format!("cannot sign the CRL: {e}")))?;
     Ok(Kept { der, revoked, renew_at, next_update })

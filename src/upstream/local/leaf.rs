@@ -5,13 +5,13 @@
 use der::oid::ObjectIdentifier;
 use jiff::Timestamp;
 
-use super::Refused;
 use super::authority::{Authority, same_key};
+use super::{Refused, settings};
 use crate::algorithm::KeyAlgorithm;
 use crate::crypto::provider;
-use crate::upstream::{IdempotencyKey, IssuanceOrder};
+use crate::upstream::{IdempotencyKey, IssuanceOrder, RelatedCertificate};
 use crate::x509::builder::{self, CertificateTemplate};
-use crate::x509::{DistinguishedName, Extension, KeyUsage, X509Error, extension, spki};
+use crate::x509::{DistinguishedName, Extension, KeyUsage, X509Error, alternative, extension, related, spki};
 
 /// What the certificate for this order says. The same order with the same key gives the same, serial number included, for as
 /// long as the CA stays the same.
@@ -101,9 +101,45 @@ fn extensions(authority: &Authority, order: &IssuanceOrder, subject: &Distinguis
     extensions.push(builder::subject_key_identifier(&order.spki).map_err(building)?);
     let identifier = authority.key_identifier().map_err(|e| Refused::for_good(e.to_string()))?;
     extensions.push(builder::authority_key_identifier(&identifier).map_err(building)?);
-    let crls = authority.settings.distribution_points(&authority.certificate);
+    let crls = match order.extensions.crl_urls.as_slice() {
+        [] => authority.settings.distribution_points(&authority.certificate),
+        urls => settings::with_key_name(urls, &authority.certificate),
+    };
     if !crls.is_empty() {
         extensions.push(builder::crl_distribution_points(&crls).map_err(building)?);
+    }
+    extensions.extend(of_profile(order)?);
+    if let Some(RelatedCertificate { digest, hash }) = &order.related {
+        extensions.push(related::extension(*digest, hash));
+    }
+    // The signature with the key of the CA comes later; all else that tells this certificate from others has to be here.
+    if let Some(alternative) = order.alternative {
+        if !order.alternative_spki.is_empty() {
+            spki::key_algorithm(&order.alternative_spki)
+                .map_err(|e| Refused::for_good(format!("the alternative key of the order cannot be used: {e}")))?;
+            extensions.push(alternative::key_extension(&order.alternative_spki));
+        }
+        extensions.push(alternative::algorithm_extension(alternative));
+    }
+    Ok(extensions)
+}
+
+/// What the profile adds.
+fn of_profile(order: &IssuanceOrder) -> Result<Vec<Extension>, Refused> {
+    let building = |e: X509Error| Refused::for_good(format!("cannot build the extensions: {e}"));
+    let mut extensions = Vec::new();
+    let profile = &order.extensions;
+    if !profile.policies.is_empty() {
+        let policies = profile
+            .policies
+            .iter()
+            .map(|oid| ObjectIdentifier::new(oid))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| Refused::for_good("the order names a certificate policy that is no object identifier".into()))?;
+        extensions.push(builder::certificate_policies(&policies).map_err(building)?);
+    }
+    if !profile.ocsp.is_empty() || !profile.ca_issuers.is_empty() {
+        extensions.push(builder::authority_info_access(&profile.ocsp, &profile.ca_issuers).map_err(building)?);
     }
     Ok(extensions)
 }

@@ -66,8 +66,7 @@ impl Settings {
 
     /// What stands in the certificates that the key in `issuer` signs.
     pub(super) fn distribution_points(&self, issuer: &Certificate) -> Vec<String> {
-        let name = crl_key_name(issuer);
-        self.crl_urls.iter().map(|url| url.replace("{key}", &name)).collect()
+        with_key_name(&self.crl_urls, issuer)
     }
 
     /// The commented file.
@@ -88,6 +87,12 @@ impl Settings {
         }
         text
     }
+}
+
+/// URLs with the name of the key in `issuer` where they say `{key}`.
+pub(super) fn with_key_name(urls: &[String], issuer: &Certificate) -> Vec<String> {
+    let name = crl_key_name(issuer);
+    urls.iter().map(|url| url.replace("{key}", &name)).collect()
 }
 
 impl Default for Settings {

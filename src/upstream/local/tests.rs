@@ -30,6 +30,7 @@ fn new_ca(subject: &str, key: KeyAlgorithm) -> NewCa {
     NewCa {
         subject: name(subject),
         key,
+        alternative: None,
         not_before: hour_ago(),
         validity: 3650 * DAY,
         crl_urls: vec![format!("http://crl.example.net/{}.crl", subject.len())],
@@ -59,13 +60,18 @@ fn order(ca: &LocalCa, name_of_ca: &str, key: KeyAlgorithm) -> IssuanceOrder {
         form: Form::Single,
         signature: ca.preferred_signature(name_of_ca).unwrap(),
         issuer: IssuerRef { upstream: "local".into(), ca: name_of_ca.into() },
+        alternative: None,
+        sibling: None,
+        related: None,
         csr: Vec::new(),
         spki,
         key,
+        alternative_spki: Vec::new(),
         subject: name("CN=router-1,O=Example").der().to_vec(),
         subject_alt_names: extension::subject_alt_names(&[SubjectAltName::Dns("router-1.example.net".into())]).unwrap(),
         key_usage: KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::KEY_ENCIPHERMENT),
         extended_key_usages: vec!["1.3.6.1.5.5.7.3.2".into()],
+        extensions: Default::default(),
         not_before: hour_ago(),
         not_after: hour_ago() + 30 * DAY,
         device: None,
@@ -389,7 +395,7 @@ async fn a_ca_rolls_over() {
     assert!(ca.next_certificate("root").is_none());
     assert!(matches!(ca.activate_next("root"), Err(LocalCaError::NoNext { .. })));
 
-    let next = NextCa { key: Some(KeyAlgorithm::EcdsaP384), not_before: hour_ago(), validity: 5000 * DAY };
+    let next = NextCa { key: Some(KeyAlgorithm::EcdsaP384), alternative: None, not_before: hour_ago(), validity: 5000 * DAY };
     let prepared = ca.prepare_next("root", &next).unwrap();
     assert_eq!(ca.next_certificate("root").unwrap(), prepared);
     assert_eq!(prepared.subject(), old.subject());
@@ -432,7 +438,7 @@ async fn a_rollover_that_was_broken_off_is_ended() {
     let below = NewCa { parent: Some("root".into()), ..new_ca("CN=Issuing", KeyAlgorithm::EcdsaP256) };
     LocalCa::create_ca(dir.path(), PASSPHRASE, "issuing", &below).unwrap();
     ca.reload().unwrap();
-    let next = NextCa { key: None, not_before: hour_ago(), validity: 100 * DAY };
+    let next = NextCa { key: None, alternative: None, not_before: hour_ago(), validity: 100 * DAY };
     let prepared = ca.prepare_next("issuing", &next).unwrap();
     let old = ca.certificate("issuing").unwrap();
 
@@ -496,4 +502,154 @@ fn damaged_folders_are_named() {
     std::fs::remove_file(place.join("serial.key")).unwrap();
     assert!(failure(PASSPHRASE).is_none(), "a CA from elsewhere gets a serial key");
     assert!(place.join("serial.key").is_file());
+}
+
+#[tokio::test]
+async fn a_ca_with_an_alternative_key_signs_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let create = |name: &str, new: NewCa| LocalCa::create_ca(dir.path(), PASSPHRASE, name, &new);
+    let root = NewCa { alternative: Some(KeyAlgorithm::MlDsa65), ..new_ca("CN=Root,O=Example", KeyAlgorithm::EcdsaP256) };
+    create("root", root.clone()).unwrap();
+    create("below", NewCa { parent: Some("root".into()), subject: name("CN=Below"), ..root.clone() }).unwrap();
+    create("plain-below", NewCa { parent: Some("root".into()), ..new_ca("CN=Plain below", KeyAlgorithm::EcdsaP256) }).unwrap();
+    for unsuitable in [
+        NewCa { alternative: Some(KeyAlgorithm::EcdsaP256), ..root.clone() },
+        NewCa { key: KeyAlgorithm::MlDsa65, ..root.clone() },
+    ] {
+        assert!(matches!(create("no", unsuitable), Err(LocalCaError::UnsuitableKey { .. })));
+    }
+    let ca = load(&dir);
+    let able = ca.capabilities("root").unwrap();
+    assert_eq!((able.signatures[0], able.alternatives), (SignatureAlgorithm::EcdsaSha256, vec![SignatureAlgorithm::MlDsa65]));
+    assert_eq!(ca.capabilities("plain-below").unwrap().alternatives, []);
+
+    // The CA's own certificates carry the key, and are signed twice, as far as the issuer can.
+    let own = ca.certificate("root").unwrap();
+    for name in ["root", "below", "plain-below"] {
+        let certificate = ca.certificate(name).unwrap();
+        certificate.verify_signed_by(own.spki()).unwrap();
+        certificate.verify_alternative(own.alternative_spki().unwrap()).unwrap();
+        assert_eq!(certificate.alternative_spki().is_some(), name != "plain-below");
+        assert!(certificate.extensions().iter().filter(|e| e.oid.to_string().starts_with("2.5.29.7")).all(|e| !e.critical));
+    }
+
+    let device = provider().keys.generate(KeyAlgorithm::MlDsa44).unwrap();
+    let single = order(&ca, "root", KeyAlgorithm::EcdsaP256);
+    let alternative_spki = device.spki().to_vec();
+    let catalyst =
+        IssuanceOrder { form: Form::Catalyst, alternative: Some(SignatureAlgorithm::MlDsa65), ..single.clone() };
+    let register = Register::default();
+    let crl = CrlSource::crl(&ca, "root", &register).await.unwrap();
+    for order in [catalyst.clone(), IssuanceOrder { alternative_spki, ..catalyst.clone() }] {
+        let leaf = issued(ca.submit(&order, &KEY).await);
+        leaf.verify_signed_by(own.spki()).unwrap();
+        leaf.verify_alternative(own.alternative_spki().unwrap()).unwrap();
+        assert_eq!(leaf.alternative_signature_algorithm(), Some(SignatureAlgorithm::MlDsa65));
+        assert_eq!(leaf.alternative_spki().unwrap_or_default(), order.alternative_spki);
+        // Who knows nothing of it sees an ordinary certificate.
+        if let Some(verdict) = openssl_verify(&own, &[], &crl, &leaf) {
+            verdict.unwrap();
+        }
+    }
+    assert!(!issued(ca.submit(&single, &KEY).await).has_alternative_signature());
+    let two = [&single, &catalyst].map(|order| issued(ca.issue(order, &KEY)).serial().to_vec());
+    assert_ne!(two[0], two[1], "two certificates, two serial numbers");
+
+    crate::x509::crl::verify_crl(&crl, own.spki()).unwrap();
+    crate::x509::alternative::verify_crl(&crl, own.alternative_spki().unwrap()).unwrap();
+    let mut damaged = crl.clone();
+    let at = damaged.windows(4).position(|window| window == b"Root").unwrap();
+    damaged[at] ^= 1;
+    assert!(crate::x509::alternative::verify_crl(&damaged, own.alternative_spki().unwrap()).is_err());
+
+    for (wrong, says) in [
+        (IssuanceOrder { alternative: Some(SignatureAlgorithm::MlDsa87), ..catalyst.clone() }, "ml-dsa-65 besides"),
+        (IssuanceOrder { alternative: None, ..catalyst.clone() }, "form catalyst"),
+        (IssuanceOrder { form: Form::Single, ..catalyst.clone() }, "ml-dsa-65 besides"),
+        (IssuanceOrder { form: Form::Composite, ..single.clone() }, "form composite"),
+        (
+            IssuanceOrder { issuer: IssuerRef { upstream: "local".into(), ca: "plain-below".into() }, ..catalyst.clone() },
+            "no key for an alternative signature",
+        ),
+    ] {
+        let (reason, retryable) = rejected(ca.submit(&wrong, &KEY).await);
+        assert!(reason.contains(says) && !retryable, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_alternative_key_rolls_over_with_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let new = NewCa { alternative: Some(KeyAlgorithm::MlDsa44), ..new_ca("CN=Root", KeyAlgorithm::EcdsaP256) };
+    LocalCa::create_ca(dir.path(), PASSPHRASE, "root", &new).unwrap();
+    let ca = load(&dir);
+    let first = ca.certificate("root").unwrap();
+    let next = NextCa { key: None, alternative: Some(KeyAlgorithm::MlDsa65), not_before: hour_ago(), validity: 100 * DAY };
+    let prepared = ca.prepare_next("root", &next).unwrap();
+    assert_eq!(ca.activate_next("root").unwrap(), prepared);
+    assert_eq!(load(&dir).capabilities("root").unwrap().alternatives, [SignatureAlgorithm::MlDsa65]);
+    // The CRL by the earlier keys has both signatures still.
+    let crl = ca.crl_of("root", &first, &Register::default()).await.unwrap().unwrap();
+    crate::x509::alternative::verify_crl(&crl, first.alternative_spki().unwrap()).unwrap();
+
+    // A power cut between the two keys: the next start ends it. This time to a certificate that an outsider made without one.
+    let second = ca.certificate("root").unwrap();
+    let place = dir.path().join("root");
+    ca.prepare_next("root", &NextCa { alternative: None, ..next }).unwrap();
+    files::keep_as(&place.join("key.pem"), &place.join("previous-2-key.pem")).unwrap();
+    files::keep_as(&place.join("alternative-key.pem"), &place.join("previous-2-alternative-key.pem")).unwrap();
+    files::keep_as(&place.join("certificate.pem"), &place.join("previous-2-certificate.pem")).unwrap();
+    files::rename(&place.join("next-key.pem"), &place.join("key.pem")).unwrap();
+    let ca = load(&dir);
+    assert_ne!(ca.certificate("root").unwrap(), second);
+    assert_eq!(ca.capabilities("root").unwrap().alternatives, [SignatureAlgorithm::MlDsa65], "the same kind as before");
+    assert!(!place.join("next-alternative-key.pem").exists());
+    assert_eq!(ca.previous_certificates("root"), [first, Arc::clone(&second)]);
+    let crl = ca.crl_of("root", &second, &Register::default()).await.unwrap().unwrap();
+    crate::x509::alternative::verify_crl(&crl, second.alternative_spki().unwrap()).unwrap();
+
+    let failure = || LocalCa::load("local", dir.path(), PASSPHRASE, CryptoPool::start(1, 1)).err();
+    std::fs::copy(place.join("previous-2-alternative-key.pem"), place.join("alternative-key.pem")).unwrap();
+    assert!(matches!(failure(), Some(LocalCaError::KeyMismatch { .. })));
+    std::fs::remove_file(place.join("alternative-key.pem")).unwrap();
+    assert!(failure().is_some());
+}
+
+#[tokio::test]
+async fn the_certificate_says_what_the_profile_adds() {
+    let (_dir, ca) = with_root();
+    let mut order = order(&ca, "root", KeyAlgorithm::EcdsaP256);
+    order.extensions = crate::algorithm::ProfileExtensions {
+        policies: vec!["1.3.6.1.4.1.99999.1.1".into(), "2.5.29.32.0".into()],
+        crl_urls: vec!["http://crl.example.org/{key}.crl".into()],
+        ca_issuers: vec!["http://ca.example.org/ca.cer".into()],
+        ocsp: vec!["http://ocsp.example.org".into()],
+    };
+    let hash = vec![7; 32];
+    order.related = Some(crate::upstream::RelatedCertificate { digest: crate::algorithm::Digest::Sha256, hash: hash.clone() });
+    let leaf = issued(ca.submit(&order, &KEY).await);
+    let related = leaf.extension(&crate::x509::related::RELATED_CERTIFICATE).unwrap();
+    assert!(!related.critical);
+    assert_eq!(crate::x509::related::read(&related.value).unwrap().1, hash);
+    let Some(printed) = printed(&leaf) else { return };
+    let key = crate::upstream::crl_key_name(&ca.certificate("root").unwrap());
+    for said in [
+        "Policy: 1.3.6.1.4.1.99999.1.1",
+        "Policy: X509v3 Any Policy",
+        &format!("URI:http://crl.example.org/{key}.crl"),
+        "CA Issuers - URI:http://ca.example.org/ca.cer",
+        "OCSP - URI:http://ocsp.example.org",
+    ] {
+        assert!(printed.contains(said), "{said} is not in\n{printed}");
+    }
+    assert!(!printed.contains("crl.example.net"), "the CA's own place gives way");
+}
+
+/// What `openssl x509 -text` makes of a certificate, if the command is there.
+fn printed(certificate: &Certificate) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("certificate.pem");
+    std::fs::write(&path, certificate.to_pem()).unwrap();
+    let output = Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(&path).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
