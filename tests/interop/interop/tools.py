@@ -16,7 +16,7 @@ CLIENT_PACKAGES = {
     "certmonger": "certmonger",
     "dbus-daemon": "dbus",
 }
-BUILD_PACKAGES = {"javac": "openjdk-17-jdk-headless", "mvn": "maven"}
+BUILD_PACKAGES = {"javac": "openjdk-17-jdk-headless", "mvn": "maven", "npm": "npm", "go": "golang-go"}
 
 
 class Failed(Exception):
@@ -173,13 +173,18 @@ def install(commands):
         packages.append("python3-venv")
     if not packages:
         return
+    install_packages(packages)
+    for name in missing:
+        check(find(name), f"{name} is not there after installing {known[name]}")
+
+
+def install_packages(packages):
+    """Installs Debian packages, as root or with sudo."""
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {' '.join(packages)}", flush=True)
     run(*as_root, "apt-get", "update", "-q", timeout=180, env=environment)
     run(*as_root, "apt-get", "install", "-qy", "--no-install-recommends", *packages, timeout=300, env=environment).ok()
-    for name in missing:
-        check(find(name), f"{name} is not there after installing {known[name]}")
 
 
 def find(name):

@@ -1,0 +1,3 @@
+module ravelin/verify
+
+go 1.27
