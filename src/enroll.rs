@@ -27,6 +27,7 @@ pub mod request;
 pub mod seal;
 pub mod select_profile;
 pub mod stage;
+mod stray;
 
 pub use enroller::{Enroller, Parts};
 pub use explain::Explanation;

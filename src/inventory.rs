@@ -45,6 +45,10 @@ pub trait Inventory: RolloutStore + Send + Sync {
 
     /// Writes what became of an attempt, and of its transaction with it. Only an open transaction takes it: when it is final
     /// already, nothing changes and the stored one comes back, so that the certificate that was first is the one delivered.
+    ///
+    /// Who lost the attempt to another meanwhile, because its lease ran out, changes nothing either ([`Concluded::Lost`]): what
+    /// it thinks of the issuer is out of date. A certificate counts all the same while the attempt is the transaction's newest,
+    /// since whoever asks for the same order again gets that one. Once people had the order placed anew, it does not.
     async fn conclude(&self, conclusion: Conclusion) -> Result<Concluded, InventoryError>;
 
     /// Stores the bytes of a final reply under the digest of the message that they answer. The first reply stays; only that of a
@@ -73,14 +77,15 @@ pub trait Inventory: RolloutStore + Send + Sync {
     async fn decide(&self, id: TransactionId, decision: Decision) -> Result<Option<Transaction>, InventoryError>;
 
     /// Takes up to `limit` transactions whose work is due and that nobody holds (or whose holder's time is up), and holds them
-    /// until `until`. The attempts come back as they were; what was `Prepared` is `Submitted` on disk from then on, so that after
-    /// a crash nobody believes that the issuer surely has not heard of it.
+    /// until `until`; what is for the upstreams in `full` is left. The attempts come back as they were; what was `Prepared` is
+    /// `Submitted` on disk from then on, so that after a crash nobody believes that the issuer surely has not heard of it.
     async fn claim(
         &self,
         node: &str,
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        full: &[String],
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
 
     /// Gives back everything that `node` holds: after a restart under the same name.
@@ -107,6 +112,10 @@ pub trait Inventory: RolloutStore + Send + Sync {
 
     /// The certificate with this issuer (DER Name) and serial (content octets).
     async fn certificate_by_serial(&self, issuer: &[u8], serial: &[u8]) -> Result<Option<CertificateRecord>, InventoryError>;
+
+    /// Writes a certificate that no transaction hands out, such as one that came after another was delivered; `false` if there is
+    /// one with this issuer and serial already. It supersedes nothing.
+    async fn set_aside(&self, certificate: CertificateRecord, event: AuditEvent) -> Result<bool, InventoryError>;
 
     /// Certificates that fit the search, newest first.
     async fn certificates(&self, search: &CertificateSearch) -> Result<Vec<CertificateRecord>, InventoryError>;
@@ -370,6 +379,22 @@ pub struct Attempt {
     pub held_until: Option<Timestamp>,
 }
 
+/// A hold on an attempt. No two claims of an attempt end at the same time, so that who holds it and until when tells one from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who works on it.
+    pub node: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl Attempt {
+    /// The hold that somebody has on it.
+    pub fn lease(&self) -> Option<Lease> {
+        Some(Lease { node: self.held_by.clone()?, until: self.held_until? })
+    }
+}
+
 /// Where an attempt stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttemptState {
@@ -414,6 +439,8 @@ pub struct Conclusion {
     pub transaction: TransactionId,
     /// The attempt.
     pub attempt: AttemptId,
+    /// The hold that the writer has on it.
+    pub lease: Option<Lease>,
     /// What became of it.
     pub result: AttemptResult,
     /// When.
@@ -464,6 +491,8 @@ pub enum Concluded {
     Done,
     /// It was final before; this is how.
     AlreadyFinal(Transaction),
+    /// Another took the attempt over, or people had the order placed anew; this is how the transaction stands.
+    Lost(Transaction),
 }
 
 /// What people decided about a waiting transaction.

@@ -26,6 +26,12 @@ pub trait UpstreamCa: Send + Sync {
     /// What this upstream can do with this selector; `None` if it has no such CA.
     fn capabilities(&self, ca: &str) -> Option<Capabilities>;
 
+    /// How long an answer may take. Who asks stops waiting then, and at the latest well before its lease on the attempt runs out:
+    /// a submission without an answer is [`Submission::Unknown`].
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+
     /// Submits an order. The same key again gives the same certificate where
     /// [`can_find_again`](Capabilities::can_find_again) says so.
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission;

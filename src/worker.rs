@@ -1,9 +1,10 @@
 //! Carries on what outlives a request: approved orders, issuers that said "later", what a crash left behind; and upkeep.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::enroll::core::{LEASE, after, before};
 use crate::enroll::issue::{Work, carry};
@@ -20,16 +21,23 @@ const UPKEEP: Duration = Duration::from_secs(3600);
 /// How many attempts one round takes.
 const BATCH: usize = 16;
 
+/// How many attempts may be under way at one upstream: one that is slow holds up nobody but itself.
+const PLACES: usize = 16;
+
+const PLACES_U32: u32 = PLACES as u32;
+
 /// The worker of one node.
 pub struct Worker {
     enroller: Enroller,
     retention: Duration,
+    /// The free places by upstream.
+    places: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl Worker {
     /// A worker that keeps replies, refusals and spent challenges for `retention`.
     pub fn new(enroller: Enroller, retention: Duration) -> Self {
-        Self { enroller, retention }
+        Self { enroller, retention, places: Mutex::default() }
     }
 
     /// Works until `stop` changes. What this node held before a restart is taken up first.
@@ -68,27 +76,61 @@ impl Worker {
                 () = tokio::time::sleep(TICK) => {}
             }
         }
+        self.settle().await;
     }
 
-    /// Takes what is due and carries it on; gives how many there were.
+    /// Takes what is due and begins to carry it on, as far as there are places for it; gives how many there were. Nothing is taken
+    /// that would have to wait for a place: its lease would run out over it.
     pub async fn round(&self) -> Result<usize, EnrollError> {
         let core = self.enroller.core();
-        let now = core.now();
-        let due = core.inventory.claim(&core.node, now, after(now, LEASE), BATCH).await?;
-        let count = due.len();
-        let mut tasks = tokio::task::JoinSet::new();
-        for (transaction, attempt) in due {
-            let enroller = self.enroller.clone();
-            tasks.spawn(async move { carry_on(&enroller, transaction, attempt).await });
-        }
-        while let Some(done) = tasks.join_next().await {
-            match done {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!("A transaction could not be carried on, and is tried again: {error}."),
-                Err(join) => tracing::error!("A transaction's task failed: {join}."),
+        let mut taken = 0;
+        while taken < BATCH {
+            let (full, free) = self.room();
+            let most = free.min(BATCH - taken);
+            let now = core.now();
+            let due = core.inventory.claim(&core.node, now, after(now, LEASE), most, &full).await?;
+            let count = due.len();
+            for (transaction, attempt) in due {
+                let place = self.places_of(&attempt.upstream);
+                // Taken at once, so that the next look around counts it.
+                let place = Arc::clone(&place).try_acquire_owned().map_err(|_| place);
+                tokio::spawn(run_one(self.enroller.clone(), transaction, attempt, place));
+            }
+            taken += count;
+            if count < most {
+                break;
             }
         }
-        Ok(count)
+        Ok(taken)
+    }
+
+    /// Waits until nothing is under way that a [`round`](Self::round) began.
+    pub async fn settle(&self) {
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        for places in all {
+            // Nobody closes it, and all places are given back when their work ends.
+            let _ = places.acquire_many(PLACES_U32).await;
+        }
+    }
+
+    /// The upstreams that have no free place, and how many each of the others has at least.
+    fn room(&self) -> (Vec<String>, usize) {
+        let places = self.lock();
+        let full = places.iter().filter(|(_, places)| places.available_permits() == 0).map(|(name, _)| name.clone()).collect();
+        let free = places.values().map(|places| places.available_permits()).filter(|free| *free > 0).min();
+        (full, free.unwrap_or(PLACES))
+    }
+
+    fn places_of(&self, upstream: &str) -> Arc<Semaphore> {
+        let mut places = self.lock();
+        match places.get(upstream) {
+            Some(known) => Arc::clone(known),
+            None => Arc::clone(places.entry(upstream.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PLACES)))),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Semaphore>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn upkeep(&self) {
@@ -98,6 +140,24 @@ impl Worker {
             Ok(count) => tracing::info!(count, "Old replies, refusals and challenges were deleted."),
             Err(error) => tracing::warn!("Old rows could not be deleted: {error}."),
         }
+    }
+}
+
+/// Carries one attempt on, in a place at its upstream.
+async fn run_one(
+    enroller: Enroller,
+    transaction: Transaction,
+    attempt: Attempt,
+    place: Result<OwnedSemaphorePermit, Arc<Semaphore>>,
+) {
+    let _place = match place {
+        Ok(place) => Ok(place),
+        Err(places) => places.acquire_owned().await,
+    };
+    match tokio::spawn(async move { carry_on(&enroller, transaction, attempt).await }).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("A transaction could not be carried on, and is tried again: {error}."),
+        Err(join) => tracing::error!("A transaction's task failed: {join}."),
     }
 }
 

@@ -20,6 +20,15 @@ use crate::telemetry::Metrics;
 /// How long a node holds an attempt before others may think that it died over it.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
 
+/// The longest that an issuer may take for an answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(75);
+
+/// How long writing down an answer is tried again.
+pub(crate) const WRITE: Duration = Duration::from_secs(30);
+
+// Who holds an attempt is done with it, one way or another, before somebody else may take it.
+const _: () = assert!(ANSWER.as_secs() + WRITE.as_secs() < LEASE.as_secs());
+
 /// What all steps share: the store, the pool, the clock. Behind an `Arc` everywhere.
 pub(crate) struct Core {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,

@@ -10,7 +10,7 @@ use serde_json::json;
 use tower::Service;
 
 use super::approve::Approved;
-use super::core::{Core, LEASE, after, before};
+use super::core::{ANSWER, Core, LEASE, WRITE, after, before};
 use super::fault;
 use super::inspect::inspect;
 use super::select_profile::Ordered;
@@ -21,7 +21,7 @@ use crate::inventory::{
     DeviceLimit, InventoryError, NewTransaction, Opened, Setback, SetbackKind, Transaction, TransactionId, TransactionState,
 };
 use crate::snapshot::Snapshot;
-use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission};
+use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
@@ -182,10 +182,7 @@ pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, Enroll
     };
     let key = IdempotencyKey(*work.attempt.id.0.as_bytes());
     let started = Instant::now();
-    let submission = match (work.attempt.state, &work.attempt.reference) {
-        (AttemptState::Waiting, Some(reference)) => upstream.poll(&work.order, reference).await,
-        _ => upstream.submit(&work.order, &key).await,
-    };
+    let submission = ask(upstream.as_ref(), &work, &key).await;
     fault::point("after-submit");
     core.metrics.upstream(upstream.name(), outcome_of(&submission), started.elapsed());
     match submission {
@@ -259,6 +256,25 @@ pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, Enroll
     }
 }
 
+/// Asks the issuer, no longer than it may take: an attempt that outlives its lease is asked for by two.
+async fn ask(upstream: &dyn UpstreamCa, work: &Work, key: &IdempotencyKey) -> Submission {
+    let patience = upstream.patience().min(ANSWER);
+    match (work.attempt.state, &work.attempt.reference) {
+        (AttemptState::Waiting, Some(reference)) => {
+            let answer = tokio::time::timeout(patience, upstream.poll(&work.order, reference)).await;
+            // Asking after an order changes nothing: it is asked again.
+            answer.unwrap_or_else(|_| {
+                tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer did not say how the order stands.");
+                Submission::Waiting { reference: reference.clone(), retry_after: BACKOFF }
+            })
+        }
+        _ => {
+            let answer = tokio::time::timeout(patience, upstream.submit(&work.order, key)).await;
+            answer.unwrap_or_else(|_| Submission::Unknown { reason: format!("no answer within {} ms", patience.as_millis()) })
+        }
+    }
+}
+
 /// Refuses for good because of the issuer.
 async fn reject(core: &Arc<Core>, work: &Work, code: RejectionCode, detail: String) -> Result<Settled, EnrollError> {
     tracing::warn!(transaction = %work.transaction.id, code = code.name(), "The issuer refused: {detail}.");
@@ -311,9 +327,16 @@ async fn conclude(
         _ => None,
     };
     fault::point("before-conclude");
-    let conclusion =
-        Conclusion { transaction: work.transaction.id, attempt: work.attempt.id, result, at: core.now(), reply, events };
-    let concluded = write_down(core, conclusion).await?;
+    let conclusion = Conclusion {
+        transaction: work.transaction.id,
+        attempt: work.attempt.id,
+        lease: work.attempt.lease(),
+        result,
+        at: core.now(),
+        reply,
+        events,
+    };
+    let concluded = write_down(core, &conclusion).await?;
     fault::point("after-conclude");
     core.concluded.notify_waiters();
     match concluded {
@@ -327,8 +350,12 @@ async fn conclude(
             }
             Ok(Settled { outcome, reply: encoded, recorded: true })
         }
-        // Another task was first; what it wrote is the truth.
-        Concluded::AlreadyFinal(transaction) => {
+        // Another was first; what it wrote is the truth.
+        Concluded::AlreadyFinal(transaction) | Concluded::Lost(transaction) => {
+            tracing::warn!(transaction = %transaction.id, "Another has carried this transaction on meanwhile.");
+            if let (AttemptResult::Issued { certificate: record, .. }, Outcome::Issued(issued)) = (conclusion.result, &outcome) {
+                super::stray::set_aside(core, work, *record, &issued.certificate).await;
+            }
             super::record::stored_outcome(core, &work.snapshot, &transaction).await.map(Settled::recorded)
         }
     }
@@ -336,8 +363,8 @@ async fn conclude(
 
 /// Writes a conclusion. What an issuer said is not thrown away because the disk is full for a moment: it is tried again while this
 /// node holds the attempt. After that, as after a crash, the worker asks the issuer again.
-async fn write_down(core: &Core, conclusion: Conclusion) -> Result<Concluded, EnrollError> {
-    let deadline = Instant::now() + LEASE / 2;
+async fn write_down(core: &Core, conclusion: &Conclusion) -> Result<Concluded, EnrollError> {
+    let deadline = Instant::now() + WRITE;
     loop {
         match core.inventory.conclude(conclusion.clone()).await {
             Err(InventoryError::Unavailable(_) | InventoryError::Busy) if Instant::now() < deadline => {
@@ -403,7 +430,7 @@ fn issued_event(work: &Work, record: &CertificateRecord) -> AuditEvent {
     )
 }
 
-fn event_of(work: &Work, at: jiff::Timestamp, event: &str, more: serde_json::Value) -> AuditEvent {
+pub(super) fn event_of(work: &Work, at: jiff::Timestamp, event: &str, more: serde_json::Value) -> AuditEvent {
     let mut all =
         fields(json!({ "group": work.order.group, "profile": work.order.profile, "upstream": work.order.issuer.upstream }));
     all.extend(fields(more));
@@ -437,6 +464,7 @@ pub(crate) async fn leave_unknown(
     let conclusion = Conclusion {
         transaction: transaction.id,
         attempt: attempt.id,
+        lease: attempt.lease(),
         result: AttemptResult::Unknown { detail: why.to_owned() },
         at,
         reply: None,

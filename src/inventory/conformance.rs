@@ -35,7 +35,9 @@ macro_rules! tests {
         $crate::inventory::conformance::tests!($make: work {
             approval_lets_it_go_on, denial_keeps_the_challenge_spent, an_unclear_transaction_can_be_decided,
             states_are_listed_oldest_first, due_work_is_claimed_once, released_work_can_be_claimed,
-            a_lease_that_ran_out_can_be_claimed, what_a_crash_left_is_work_again,
+            a_lease_that_ran_out_can_be_claimed, what_a_crash_left_is_work_again, who_lost_an_attempt_says_nothing_more,
+            a_certificate_counts_from_whoever_brings_it_first, what_was_placed_anew_is_not_taken_from_the_attempt_before,
+            full_upstreams_are_left,
         });
         $crate::inventory::conformance::tests!($make: challenges {
             a_challenge_comes_back_as_it_was_written, lists_show_the_newest_first, revoking_needs_a_prefix_that_fits_one,
@@ -45,7 +47,7 @@ macro_rules! tests {
             a_certificate_is_found_by_all_its_names, a_renewal_supersedes_what_it_renews, revocation_happens_once,
             crl_numbers_only_grow, a_key_used_elsewhere_is_found, a_device_is_counted_from_then_on,
             searches_combine_their_conditions, text_is_looked_for_in_many_places, pages_follow_each_other,
-            statistics_count_rows,
+            statistics_count_rows, a_certificate_that_came_too_late_is_set_aside,
         });
         $crate::inventory::conformance::tests!($make: audit {
             the_chain_has_no_gaps, events_of_every_kind_are_chained,
@@ -206,6 +208,7 @@ fn issued(new: &NewTransaction, certificate: CertificateRecord) -> Conclusion {
     Conclusion {
         transaction: new.transaction.id,
         attempt: new.attempt.as_ref().expect("it has an attempt").id,
+        lease: new.attempt.as_ref().and_then(Attempt::lease),
         result: AttemptResult::Issued { certificate: Box::new(certificate), keep_secret: false },
         at: at(1),
         reply: None,
@@ -216,6 +219,11 @@ fn issued(new: &NewTransaction, certificate: CertificateRecord) -> Conclusion {
 /// What concludes the first attempt of `new` otherwise.
 fn concluded(new: &NewTransaction, result: AttemptResult) -> Conclusion {
     Conclusion { result, ..issued(new, certificate(0, new.transaction.id)) }
+}
+
+/// The same, written by who holds the attempt now.
+fn held(conclusion: Conclusion, node: &str, until: i64) -> Conclusion {
+    Conclusion { lease: Some(Lease { node: node.to_owned(), until: at(until) }), ..conclusion }
 }
 
 fn rejected() -> AttemptResult {

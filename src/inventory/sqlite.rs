@@ -149,9 +149,10 @@ impl Inventory for SqliteInventory {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        full: &[String],
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
-        let node = node.to_owned();
-        self.writer.write(move |write| attempts::claim(write, &node, now, until, limit)).await
+        let (node, full) = (node.to_owned(), full.to_vec());
+        self.writer.write(move |write| attempts::claim(write, &node, now, until, limit, &full)).await
     }
 
     async fn release(&self, node: &str) -> Result<u64, InventoryError> {
@@ -183,6 +184,10 @@ impl Inventory for SqliteInventory {
 
     async fn certificate_by_serial(&self, issuer: &[u8], serial: &[u8]) -> Result<Option<CertificateRecord>, InventoryError> {
         self.near.read(|connection| certificates::by_serial(connection, issuer, serial))
+    }
+
+    async fn set_aside(&self, certificate: CertificateRecord, event: AuditEvent) -> Result<bool, InventoryError> {
+        self.writer.write(move |write| certificates::set_aside(write, &certificate, event)).await
     }
 
     async fn certificates(&self, search: &CertificateSearch) -> Result<Vec<CertificateRecord>, InventoryError> {

@@ -129,6 +129,7 @@ pub fn conclusion_of(new: &NewTransaction) -> Conclusion {
     Conclusion {
         transaction: transaction.id,
         attempt: new.attempt.as_ref().expect("it has an attempt").id,
+        lease: new.attempt.as_ref().and_then(Attempt::lease),
         result: AttemptResult::Issued { certificate: Box::new(certificate_of(transaction)), keep_secret: false },
         at: Timestamp::now(),
         reply: Some((digest_of(transaction.id, b'm'), vec![0x5A; 2000])),

@@ -78,7 +78,11 @@ pub struct World {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub inventory: Arc<dyn Inventory>,
     pub clock: Arc<TestClock>,
+    wrap: Wrap,
 }
+
+/// Puts another upstream around, or in the place of, one of the configuration.
+pub type Wrap = Arc<dyn Fn(Arc<dyn UpstreamCa>) -> Arc<dyn UpstreamCa> + Send + Sync>;
 
 /// A policy for most tests.
 pub const ROUTERS: &str = r#"
@@ -157,6 +161,11 @@ impl World {
 
     /// A world with these policies, and more text at the end of `ravelin.toml`.
     pub fn with_endpoints(policies: &[(&str, &str)], endpoints: &str) -> Self {
+        Self::with_upstreams(policies, endpoints, Arc::new(|upstream| upstream))
+    }
+
+    /// The same, with other upstreams.
+    pub fn with_upstreams(policies: &[(&str, &str)], endpoints: &str, wrap: Wrap) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         copy(template(), folder.path());
         for (name, text) in policies {
@@ -166,11 +175,11 @@ impl World {
         let text = std::fs::read_to_string(&main).expect("read") + endpoints;
         std::fs::write(&main, text).expect("written");
         let clock = Arc::new(TestClock(Mutex::new(Timestamp::now())));
-        Self::open(folder, clock, 1)
+        Self::open(folder, clock, 1, wrap)
     }
 
-    fn open(folder: TempDir, clock: Arc<TestClock>, generation: u64) -> Self {
-        let snapshot = Arc::new(ArcSwap::from(load(&folder, &clock, generation)));
+    fn open(folder: TempDir, clock: Arc<TestClock>, generation: u64, wrap: Wrap) -> Self {
+        let snapshot = Arc::new(ArcSwap::from(load(&folder, &clock, generation, &wrap)));
         let inventory: Arc<dyn Inventory> =
             Arc::new(SqliteInventory::open(folder.path().join("inventory.sqlite"), Default::default()).expect("opens"));
         let enroller = Enroller::new(Parts {
@@ -182,21 +191,21 @@ impl World {
             seal_key: [5; 32],
             node: "test".into(),
         });
-        Self { folder, enroller, snapshot, inventory, clock }
+        Self { folder, enroller, snapshot, inventory, clock, wrap }
     }
 
     /// The same data folder, opened by another process, so to speak.
     pub fn restart(self) -> Self {
-        let World { folder, enroller, snapshot, inventory, clock } = self;
+        let World { folder, enroller, snapshot, inventory, clock, wrap } = self;
         let generation = snapshot.load().generation;
         drop((enroller, snapshot, inventory));
-        Self::open(folder, clock, generation + 1)
+        Self::open(folder, clock, generation + 1, wrap)
     }
 
     /// Loads the configuration again, as a reload does.
     pub fn reload(&self) {
         let generation = self.snapshot.load().generation + 1;
-        self.snapshot.store(load(&self.folder, &self.clock, generation));
+        self.snapshot.store(load(&self.folder, &self.clock, generation, &self.wrap));
     }
 
     /// Changes a policy and loads it.
@@ -207,7 +216,15 @@ impl World {
 
     /// One round of the worker.
     pub async fn work(&self) -> usize {
-        Worker::new(self.enroller.clone(), Duration::from_secs(86400)).round().await.expect("a round")
+        let worker = self.worker();
+        let count = worker.round().await.expect("a round");
+        worker.settle().await;
+        count
+    }
+
+    /// A worker that the test drives.
+    pub fn worker(&self) -> Worker {
+        Worker::new(self.enroller.clone(), Duration::from_secs(86400))
     }
 
     /// A fresh one-time challenge.
@@ -256,11 +273,14 @@ impl World {
     }
 }
 
-fn load(folder: &TempDir, clock: &Arc<TestClock>, generation: u64) -> Arc<Snapshot> {
+fn load(folder: &TempDir, clock: &Arc<TestClock>, generation: u64, wrap: &Wrap) -> Arc<Snapshot> {
     let config = config::load(folder.path(), &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"));
     let pool = CryptoPool::start(2, 256);
-    let local = LocalCa::load("local", &folder.path().join("ca"), PASSPHRASE, pool).expect("loads");
-    let upstreams: Vec<Arc<dyn UpstreamCa>> = vec![Arc::new(local.with_clock(Arc::clone(clock) as Arc<dyn Clock>))];
+    let upstreams = config.upstreams.iter().map(|settings| {
+        let local = LocalCa::load(&settings.name, &folder.path().join("ca"), PASSPHRASE, pool.clone()).expect("loads");
+        wrap(Arc::new(local.with_clock(Arc::clone(clock) as Arc<dyn Clock>)))
+    });
+    let upstreams = upstreams.collect();
     let ra = Arc::new(RaStore::new(folder.path().join("ra"), PASSPHRASE).load().expect("an RA"));
     let parts = SnapshotParts { upstreams, ra, generation, now: clock.now() };
     Arc::new(Snapshot::build(&config, parts).unwrap_or_else(|findings| panic!("{findings}")))

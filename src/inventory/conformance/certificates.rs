@@ -215,3 +215,19 @@ pub(crate) async fn statistics_count_rows(store: Store) {
     let expected = Statistics { certificates: 1, awaiting_approval: 1, issuing: 2, unknown: 1, outstanding_challenges: 1 };
     assert_eq!(store.statistics().await.expect("counts"), expected);
 }
+
+pub(crate) async fn a_certificate_that_came_too_late_is_set_aside(store: Store) {
+    let delivered = enrolled(&store, 1, |id| certificate(1, id)).await;
+    let stray = CertificateRecord { renews: Some(delivered.fingerprint), ..certificate(2, delivered.transaction) };
+    assert!(store.set_aside(stray.clone(), event("certificate.set-aside")).await.expect("writes"));
+    assert_eq!(store.certificate(&stray.fingerprint).await.expect("reads"), Some(stray.clone()));
+    assert_eq!(store.certificate(&delivered.fingerprint).await.expect("reads"), Some(delivered.clone()), "not superseded");
+    assert_eq!(stored(&store, delivered.transaction).await.certificate, Some(delivered.fingerprint));
+    // What has the issuer and serial of one that we have is that one, for all that revocation can tell.
+    let again =
+        CertificateRecord { fingerprint: digest(9), serial: delivered.serial.clone(), ..certificate(3, stray.transaction) };
+    assert!(!store.set_aside(again.clone(), event("certificate.set-aside")).await.expect("writes"));
+    assert_eq!(store.certificate(&again.fingerprint).await.expect("reads"), None);
+    assert!(!store.set_aside(stray, event("certificate.set-aside")).await.expect("writes"));
+    assert_eq!(events(&store).await, ["request.ordered", "certificate.issued", "certificate.set-aside"]);
+}

@@ -126,13 +126,16 @@ pub(crate) async fn waiting_and_unclear_attempts_stay_open(store: Store) {
     };
     assert_eq!(store.conclude(wait(Some("order-17"), 30)).await.expect("concludes"), Concluded::Done);
     assert_eq!(stored(&store, new.transaction.id).await.state, TransactionState::Issuing);
-    assert_eq!(store.conclude(wait(None, 60)).await.expect("concludes"), Concluded::Done);
+    assert_eq!(store.claim("node-a", at(30), at(90), 1, &[]).await.expect("claims").len(), 1);
+    assert_eq!(store.conclude(held(wait(None, 60), "node-a", 90)).await.expect("concludes"), Concluded::Done);
     let [attempt] = &store.attempts(new.transaction.id).await.expect("reads")[..] else { panic!("one attempt") };
     assert_eq!(attempt.state, AttemptState::Waiting);
     assert_eq!(attempt.reference.as_deref(), Some("order-17"), "the reference stays until there is another");
     assert_eq!((attempt.due_at, &attempt.held_by), (at(60), &None));
 
-    let unclear = concluded(&new, AttemptResult::Unknown { detail: "connection lost".to_owned() });
+    assert_eq!(store.claim("node-a", at(60), at(120), 1, &[]).await.expect("claims").len(), 1);
+    let unclear = AttemptResult::Unknown { detail: "connection lost".to_owned() };
+    let unclear = held(concluded(&new, unclear), "node-a", 120);
     assert_eq!(store.conclude(unclear).await.expect("concludes"), Concluded::Done);
     let last = stored(&store, new.transaction.id).await;
     assert_eq!((last.state, last.detail.as_deref()), (TransactionState::Unknown, Some("connection lost")));

@@ -18,7 +18,7 @@ fn deny() -> Decision {
 }
 
 async fn claimed(store: &Store, node: &str, now: i64, limit: usize) -> Vec<TransactionId> {
-    let work = store.claim(node, at(now), at(now + 60), limit).await.expect("claims");
+    let work = store.claim(node, at(now), at(now + 60), limit, &[]).await.expect("claims");
     for (transaction, attempt) in &work {
         assert_eq!(transaction.state, TransactionState::Issuing);
         assert_eq!((attempt.held_by.as_deref(), attempt.held_until), (Some(node), Some(at(now + 60))));
@@ -101,12 +101,12 @@ pub(crate) async fn due_work_is_claimed_once(store: Store) {
     assert!(claimed(&store, "node-d", 20, 10).await.is_empty(), "both are held");
     // What is to be asked later is nobody's until then.
     let later = AttemptResult::Waiting { reference: Some("17".to_owned()), due_at: at(50) };
-    store.conclude(concluded(&first, later)).await.expect("concludes");
+    assert_eq!(store.conclude(held(concluded(&first, later), "node-c", 80)).await.expect("concludes"), Concluded::Done);
     assert!(claimed(&store, "node-d", 49, 10).await.is_empty());
     assert_eq!(claimed(&store, "node-d", 50, 10).await, [first.transaction.id]);
     // What is final is never work again.
     store.conclude(issued(&first, certificate(1, first.transaction.id))).await.expect("concludes");
-    store.conclude(concluded(&second, rejected())).await.expect("concludes");
+    store.conclude(held(concluded(&second, rejected()), "node-b", 80)).await.expect("concludes");
     assert!(claimed(&store, "node-d", 10_000, 10).await.is_empty());
 }
 
@@ -139,7 +139,7 @@ pub(crate) async fn what_a_crash_left_is_work_again(store: Store) {
     prepared.attempt.as_mut().expect("attempt").state = AttemptState::Prepared;
     opened(&store, &prepared).await;
     let states = async |node: &str, now| -> Vec<AttemptState> {
-        let work = store.claim(node, at(now), at(now + 60), 10).await.expect("claims");
+        let work = store.claim(node, at(now), at(now + 60), 10, &[]).await.expect("claims");
         work.into_iter().map(|(_, attempt)| attempt.state).collect()
     };
     store.release("node-a").await.expect("releases");
@@ -148,8 +148,86 @@ pub(crate) async fn what_a_crash_left_is_work_again(store: Store) {
     assert_eq!(states("node-a", 1000).await, [AttemptState::Submitted, AttemptState::Submitted], "as they are since");
     // One that the issuer has a reference for is asked about, and not sent again.
     let later = AttemptResult::Waiting { reference: Some("17".to_owned()), due_at: at(1001) };
-    store.conclude(concluded(&new, later)).await.expect("concludes");
+    assert_eq!(store.conclude(held(concluded(&new, later), "node-a", 1060)).await.expect("concludes"), Concluded::Done);
     assert_eq!(states("node-a", 1001).await, [AttemptState::Waiting]);
     store.release("node-a").await.expect("releases");
     assert_eq!(states("node-b", 2000).await.iter().filter(|state| **state == AttemptState::Waiting).count(), 1);
+}
+
+/// Everything but a certificate: what it thinks of the issuer is out of date, and the one that holds it now is believed.
+pub(crate) async fn who_lost_an_attempt_says_nothing_more(store: Store) {
+    let new = new(1);
+    opened(&store, &new).await;
+    assert_eq!(claimed(&store, "node-b", 60, 10).await, [new.transaction.id], "the lease of node-a ran out");
+    let was = stored(&store, new.transaction.id).await;
+    let held_by_b = store.attempts(was.id).await.expect("reads");
+    for late in [
+        rejected(),
+        AttemptResult::Unknown { detail: "no answer".to_owned() },
+        AttemptResult::Waiting { reference: Some("stale".to_owned()), due_at: at(5) },
+    ] {
+        let mut conclusion = concluded(&new, late);
+        conclusion.reply = Some(([7; 32], b"late".to_vec()));
+        assert_eq!(store.conclude(conclusion).await.expect("concludes"), Concluded::Lost(was.clone()));
+    }
+    // Also when nobody claims to hold it, and when the same node holds it anew.
+    let nobody = Conclusion { lease: None, ..concluded(&new, rejected()) };
+    assert_eq!(store.conclude(nobody).await.expect("concludes"), Concluded::Lost(was.clone()));
+    assert_eq!(claimed(&store, "node-b", 120, 10).await, [new.transaction.id]);
+    let before = held(concluded(&new, rejected()), "node-b", 120);
+    assert_eq!(store.conclude(before).await.expect("concludes"), Concluded::Lost(was.clone()));
+    assert_ne!(store.attempts(was.id).await.expect("reads"), held_by_b, "it is held longer");
+    assert_eq!(stored(&store, was.id).await, was);
+    assert_eq!(events(&store).await, ["request.ordered"]);
+    assert_eq!(store.recall(&[7; 32], &key(1)).await.expect("reads"), Some(Known::Transaction(was)));
+    // Who holds it is believed, and also a little after its time, as long as nobody else took it.
+    let now = Conclusion { at: at(500), ..held(concluded(&new, rejected()), "node-b", 180) };
+    assert_eq!(store.conclude(now).await.expect("concludes"), Concluded::Done);
+}
+
+pub(crate) async fn a_certificate_counts_from_whoever_brings_it_first(store: Store) {
+    let new = new(1);
+    opened(&store, &new).await;
+    assert_eq!(claimed(&store, "node-b", 60, 10).await, [new.transaction.id]);
+    assert_eq!(store.conclude(issued(&new, certificate(1, new.transaction.id))).await.expect("concludes"), Concluded::Done);
+    let last = stored(&store, new.transaction.id).await;
+    assert_eq!((last.state, last.certificate), (TransactionState::Issued, Some(certificate(1, last.id).fingerprint)));
+    let second = held(issued(&new, certificate(2, last.id)), "node-b", 120);
+    assert_eq!(store.conclude(second).await.expect("concludes"), Concluded::AlreadyFinal(last));
+    assert!(claimed(&store, "node-c", 10_000, 10).await.is_empty());
+}
+
+pub(crate) async fn what_was_placed_anew_is_not_taken_from_the_attempt_before(store: Store) {
+    let first = new(1);
+    opened(&store, &first).await;
+    let unclear = AttemptResult::Unknown { detail: "no answer".to_owned() };
+    store.conclude(concluded(&first, unclear)).await.expect("concludes");
+    let (id, again) = (first.transaction.id, attempt());
+    let decision = Decision::Approve { attempt: again.clone(), event: event("request.approved") };
+    let was = store.decide(id, decision).await.expect("decides").expect("it waited");
+    // The issuer answers the first one after all: the second has a key of its own, and may bring another certificate.
+    let late = store.conclude(issued(&first, certificate(1, id))).await.expect("concludes");
+    assert_eq!(late, Concluded::Lost(was));
+    assert_eq!(store.certificate(&certificate(1, id).fingerprint).await.expect("reads"), None);
+    let second = Conclusion { attempt: again.id, lease: again.lease(), ..issued(&first, certificate(2, id)) };
+    assert_eq!(store.conclude(second).await.expect("concludes"), Concluded::Done);
+}
+
+pub(crate) async fn full_upstreams_are_left(store: Store) {
+    for (device, upstream) in [(1, "slow"), (2, "quick"), (3, "slow"), (4, "gone")] {
+        let mut new = new(device);
+        let attempt = new.attempt.as_mut().expect("attempt");
+        (attempt.held_by, attempt.held_until, attempt.upstream) = (None, None, upstream.to_owned());
+        opened(&store, &new).await;
+    }
+    let mut claimed = async |full: &[&str]| {
+        let full: Vec<String> = full.iter().map(|name| (*name).to_owned()).collect();
+        let work = store.claim("node-b", at(1), at(61), 10, &full).await.expect("claims");
+        let mut upstreams: Vec<_> = work.into_iter().map(|(_, attempt)| attempt.upstream).collect();
+        upstreams.sort();
+        upstreams
+    };
+    assert_eq!(claimed(&["slow", "gone"]).await, ["quick"]);
+    assert_eq!(claimed(&["slow"]).await, ["gone"]);
+    assert_eq!(claimed(&[]).await, ["slow", "slow"]);
 }

@@ -13,19 +13,28 @@ use crate::inventory::{
 
 /// Writes what became of an attempt, and of its transaction with it.
 pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<Concluded, InventoryError> {
-    let Conclusion { transaction, attempt, result, at, reply, events } = conclusion;
+    let Conclusion { transaction, attempt, lease, result, at, reply, events } = conclusion;
     let connection = write.connection;
     let row = connection
-        .prepare_cached("SELECT number, open, challenge FROM transactions WHERE id = ?1")?
-        .query_row([transaction.0.as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<[u8; 32]>>(2)?))
-        })
+        .prepare_cached(
+            "SELECT t.number, t.open, t.challenge, a.id IS NOT NULL, a.held_by, a.held_until,
+                 EXISTS (SELECT 1 FROM attempts n WHERE n.number = t.number AND n.id > ?2)
+             FROM transactions t LEFT JOIN attempts a ON a.number = t.number AND a.id = ?2 WHERE t.id = ?1",
+        )?
+        .query_row(params![transaction.0.as_bytes(), attempt.0.as_bytes()], Standing::read)
         .optional()?;
-    let Some((number, open, challenge)) = row else {
+    let Some(Standing { number, open, challenge, attempt_known, held, replaced }) = row else {
         return Err(damaged(format!("no transaction {transaction}")));
     };
     if !open {
         return Ok(Concluded::AlreadyFinal(reread(write, transaction)?));
+    }
+    if !attempt_known {
+        return Err(damaged(format!("no attempt {attempt} of transaction {transaction}")));
+    }
+    let is_certificate = matches!(result, AttemptResult::Issued { .. });
+    if replaced || (!is_certificate && held != lease.map(|lease| (lease.node, time(lease.until)))) {
+        return Ok(Concluded::Lost(reread(write, transaction)?));
     }
     let (attempt_state, reference, due_at) = match &result {
         AttemptResult::Issued { .. } => (AttemptState::Issued, None, None),
@@ -33,7 +42,7 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
         AttemptResult::Rejected { .. } => (AttemptState::Rejected, None, None),
         AttemptResult::Unknown { .. } => (AttemptState::Unknown, None, None),
     };
-    let changed = connection
+    connection
         .prepare_cached(
             "UPDATE attempts SET state = ?3, pending = ?4, reference = coalesce(?5, reference), due_at = coalesce(?6, due_at),
                  held_by = NULL, held_until = NULL WHERE number = ?1 AND id = ?2",
@@ -46,9 +55,6 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
             reference,
             due_at.map(time),
         ])?;
-    if changed == 0 {
-        return Err(damaged(format!("no attempt {attempt} of transaction {transaction}")));
-    }
     let mut update = Update::at(number, at);
     match &result {
         AttemptResult::Issued { certificate, keep_secret } => {
@@ -78,6 +84,31 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
     }
     write.chain.append(connection, events)?;
     Ok(Concluded::Done)
+}
+
+/// How a transaction and one of its attempts stand when a conclusion comes.
+struct Standing {
+    number: i64,
+    open: bool,
+    challenge: Option<[u8; 32]>,
+    attempt_known: bool,
+    held: Option<(String, i64)>,
+    /// Whether there is a later attempt.
+    replaced: bool,
+}
+
+impl Standing {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let (by, until): (Option<String>, Option<i64>) = (row.get(4)?, row.get(5)?);
+        Ok(Self {
+            number: row.get(0)?,
+            open: row.get(1)?,
+            challenge: row.get(2)?,
+            attempt_known: row.get(3)?,
+            held: by.zip(until),
+            replaced: row.get(6)?,
+        })
+    }
 }
 
 /// Lets a waiting transaction go on, or refuses it. One whose outcome is unclear waits for people just as well.
@@ -116,15 +147,18 @@ pub(super) fn claim(
     now: Timestamp,
     until: Timestamp,
     limit: usize,
+    full: &[String],
 ) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
     let connection = write.connection;
+    let full = serde_json::to_string(full).map_err(|error| damaged(error.to_string()))?;
     let due: Vec<([u8; 16], i64, [u8; 16])> = connection
         .prepare_cached(
             "SELECT t.id, a.number, a.id FROM attempts a JOIN transactions t USING (number)
              WHERE a.pending = 1 AND a.due_at <= ?1 AND (a.held_until IS NULL OR a.held_until <= ?1) AND t.state = 'issuing'
+               AND a.upstream NOT IN (SELECT value FROM json_each(?3))
              ORDER BY a.due_at LIMIT ?2",
         )?
-        .query_map(params![time(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        .query_map(params![time(now), i64::try_from(limit).unwrap_or(i64::MAX), full], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<Result<_, _>>()?;

@@ -18,7 +18,28 @@ macro_rules! select {
 
 /// Writes a certificate; what it renews becomes superseded.
 pub(super) fn insert(write: &mut Write<'_>, record: &CertificateRecord) -> Result<(), InventoryError> {
-    let connection = write.connection;
+    insert_row(write.connection, record)?;
+    if let Some(renewed) = record.renews.filter(|renewed| *renewed != record.fingerprint) {
+        write
+            .connection
+            .prepare_cached("UPDATE certificates SET status = 'superseded' WHERE fingerprint = ?1 AND status = 'valid'")?
+            .execute([renewed])?;
+    }
+    Ok(())
+}
+
+/// Writes a certificate that nobody is given. An issuer signs anew what it is asked for again, and may use the serial again: that
+/// is the certificate that we have, for all that revocation can tell.
+pub(super) fn set_aside(write: &mut Write<'_>, record: &CertificateRecord, event: AuditEvent) -> Result<bool, InventoryError> {
+    if by_serial(write.connection, &record.issuer, &record.serial)?.is_some() {
+        return Ok(false);
+    }
+    insert_row(write.connection, record)?;
+    write.chain.append(write.connection, vec![event])?;
+    Ok(true)
+}
+
+fn insert_row(connection: &Connection, record: &CertificateRecord) -> Result<(), InventoryError> {
     let issuer = issuer(connection, &record.issuer, &record.issuer_text)?;
     let names = serde_json::to_string(&record.subject_alt_names).map_err(|error| damaged(error.to_string()))?;
     // An issuer that is asked again may give the same certificate again.
@@ -60,11 +81,6 @@ pub(super) fn insert(write: &mut Write<'_>, record: &CertificateRecord) -> Resul
         connection
             .prepare_cached("INSERT INTO certificate_bodies (number, der) VALUES (?1, ?2)")?
             .execute(params![connection.last_insert_rowid(), record.der])?;
-    }
-    if let Some(renewed) = record.renews.filter(|renewed| *renewed != record.fingerprint) {
-        connection
-            .prepare_cached("UPDATE certificates SET status = 'superseded' WHERE fingerprint = ?1 AND status = 'valid'")?
-            .execute([renewed])?;
     }
     Ok(())
 }
