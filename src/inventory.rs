@@ -215,7 +215,8 @@ impl std::fmt::Display for AttemptId {
     }
 }
 
-/// What makes a transaction one and the same: (endpoint, wire identifier, signer key, CSR key, intent).
+/// What makes a transaction one and the same: (endpoint, wire identifier, signer key, CSR key, intent, wish). Two requests that differ in
+/// the wire identifier alone share a transaction while it is open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionKey {
     /// Name of the endpoint.
@@ -228,6 +229,8 @@ pub struct TransactionKey {
     pub csr_key: [u8; 32],
     /// Empty for a first enrollment; the fingerprint of the certificate that is renewed otherwise.
     pub renews: Option<[u8; 32]>,
+    /// Digest of what is asked for: subject, alternative names and usages.
+    pub wish: [u8; 32],
 }
 
 /// Where a transaction stands.

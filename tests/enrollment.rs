@@ -55,6 +55,39 @@ async fn p05_a_device_that_starts_over_with_a_new_challenge_gets_a_new_certifica
     assert!(first.starts_with("issued ") && second.starts_with("issued ") && first != second, "{first} {second}");
 }
 
+/// One key, two wishes: most clients make the transactionID from the key, so it may be the same.
+#[tokio::test]
+async fn p05_another_wish_of_the_same_key_is_not_answered_with_the_first() {
+    for same_wire_id in [true, false] {
+        let world = World::new(&[("routers", &manual())]);
+        let device = Device::new("r1");
+        let other = Device { name: "r2".into(), key: Arc::clone(&device.key), certificate: None };
+        let (one, two) = (world.challenge("routers").await, world.challenge("routers").await);
+        let request = |device: &Device, challenge: &str| {
+            let mut request = world.request("routers", device, Some(challenge));
+            if device.name == "r2" && !same_wire_id {
+                request.wire_id = "another".into();
+            }
+            request
+        };
+        assert_eq!(world.enroll(request(&device, &one)).await, "pending");
+        // The challenge of the first wish is spent, and lets no second one in.
+        assert_eq!(world.enroll(request(&other, &one)).await, "refused challenge-spent");
+        assert_eq!(world.enroll(request(&other, &two)).await, "pending");
+        let waiting = world.inventory.transactions(TransactionState::AwaitingApproval, 10).await.expect("read");
+        assert_eq!(waiting.iter().map(|t| t.subject.as_str()).collect::<Vec<_>>(), ["CN=r1,O=Example", "CN=r2,O=Example"]);
+        for transaction in waiting {
+            world.enroller.approve(transaction.id, "tester").await.expect("approved");
+        }
+        assert_eq!(world.work().await, 2);
+        for (device, challenge) in [(&device, &one), (&other, &two)] {
+            let answer = world.enroll(request(device, challenge)).await;
+            let certificate = world.certificate(&answer).await;
+            assert_eq!(certificate.subject().to_string(), format!("CN={},O=Example", device.name));
+        }
+    }
+}
+
 #[tokio::test]
 async fn p15_without_any_way_in_nobody_enrolls() {
     let closed =

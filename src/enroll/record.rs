@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME};
 use jiff::Timestamp;
 use serde_json::json;
 use tower::{Layer, Service};
@@ -22,7 +23,7 @@ use crate::inventory::{
 };
 use crate::policy::DeviceGroup;
 use crate::snapshot::Snapshot;
-use crate::x509::Certificate;
+use crate::x509::{Certificate, VerifiedCsr};
 
 /// A request that is not an old one.
 pub struct Recorded {
@@ -119,7 +120,27 @@ pub(super) fn transaction_key(request: &EnrollmentRequest) -> TransactionKey {
             Intent::Initial => None,
             Intent::Renewal(certificate) => Some(certificate.fingerprint()),
         },
+        wish: wish(&request.csr),
     }
+}
+
+/// Digest of what a request asks for, as far as an order could say it: subject, alternative names and usages. The challenge, a fresh
+/// signature and extensions that nobody takes over make no other wish.
+fn wish(csr: &VerifiedCsr) -> [u8; 32] {
+    let mut asked: Vec<_> = csr
+        .extensions()
+        .iter()
+        .filter(|extension| [ID_CE_SUBJECT_ALT_NAME, ID_CE_KEY_USAGE, ID_CE_EXT_KEY_USAGE].contains(&extension.oid))
+        .map(|extension| (extension.oid, extension.value.as_slice()))
+        .collect();
+    asked.sort();
+    // Each part tells its own length, or has the same always: no two wishes run into one.
+    let mut text = csr.subject().der().to_vec();
+    for (oid, value) in asked {
+        text.extend_from_slice(oid.as_bytes());
+        text.extend_from_slice(value);
+    }
+    crate::crypto::provider().digester.sha256(&text)
 }
 
 enum Recall {

@@ -105,6 +105,7 @@ fn key(device: u32) -> TransactionKey {
         signer_key: digest(device),
         csr_key: digest(device),
         renews: None,
+        wish: digest(3_000_000 + device),
     }
 }
 

@@ -38,6 +38,7 @@ pub fn new_transaction() -> NewTransaction {
         signer_key: digest_of(id, b'k'),
         csr_key: digest_of(id, b'k'),
         renews: None,
+        wish: digest_of(id, b'w'),
     };
     let transaction = Transaction {
         id,

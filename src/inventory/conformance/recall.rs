@@ -82,11 +82,13 @@ pub(crate) async fn a_joined_identifier_finds_the_final_transaction(store: Store
 pub(crate) async fn different_keys_do_not_meet(store: Store) {
     let new = new(1);
     opened(&store, &new).await;
-    let mut others = vec![key(1); 4];
+    let mut others = vec![key(1); 5];
     others[0].endpoint = "phones".to_owned();
     others[1].signer_key = digest(2);
     others[2].csr_key = digest(2);
     others[3].renews = Some(digest(2));
+    // The same keys ask for something else.
+    others[4].wish = digest(2);
     for other in others {
         assert_eq!(known(&store, &other).await, None, "{other:?}");
         let mut apart = super::new(1);

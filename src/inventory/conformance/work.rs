@@ -220,7 +220,7 @@ pub(crate) async fn full_upstreams_are_left(store: Store) {
         (attempt.held_by, attempt.held_until, attempt.upstream) = (None, None, upstream.to_owned());
         opened(&store, &new).await;
     }
-    let mut claimed = async |full: &[&str]| {
+    let claimed = async |full: &[&str]| {
         let full: Vec<String> = full.iter().map(|name| (*name).to_owned()).collect();
         let work = store.claim("node-b", at(1), at(61), 10, &full).await.expect("claims");
         let mut upstreams: Vec<_> = work.into_iter().map(|(_, attempt)| attempt.upstream).collect();

@@ -18,7 +18,7 @@ macro_rules! select_transaction {
         concat!(
             "SELECT t.number, t.id, t.endpoint, t.wire_id, t.signer_key, t.csr_key, t.renews, t.state, t.device_group, ",
             "t.received_at, t.updated_at, t.rejection, t.detail, t.certificate, t.challenge, ",
-            "r.protocol, r.subject, r.source, r.snapshot, r.csr, r.issuance_order, s.secret ",
+            "r.protocol, r.subject, r.source, r.snapshot, r.csr, r.issuance_order, s.secret, t.wish ",
             "FROM transactions t JOIN requests r USING (number) LEFT JOIN sealed_challenges s USING (number) ",
             $rest
         )
@@ -30,6 +30,8 @@ pub(super) use select_transaction;
 pub(super) fn transaction(row: &Row<'_>) -> rusqlite::Result<Transaction> {
     let renews: Vec<u8> = row.get(6)?;
     let renews = if renews.is_empty() { None } else { Some(row.get(6)?) };
+    let wish: Vec<u8> = row.get(22)?;
+    let wish = if wish.is_empty() { [0; 32] } else { row.get(22)? };
     Ok(Transaction {
         id: TransactionId(uuid(row, 1)?),
         key: TransactionKey {
@@ -38,6 +40,7 @@ pub(super) fn transaction(row: &Row<'_>) -> rusqlite::Result<Transaction> {
             signer_key: row.get(4)?,
             csr_key: row.get(5)?,
             renews,
+            wish,
         },
         state: parsed(row, 7)?,
         group: row.get(8)?,

@@ -230,8 +230,8 @@ fn insert(
     connection
         .prepare_cached(
             "INSERT INTO transactions (id, endpoint, wire_id, signer_key, csr_key, renews, state, open, device_group, device,
-                 received_at, updated_at, rejection, detail, certificate, challenge)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 received_at, updated_at, rejection, detail, certificate, challenge, wish)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             transaction.id.0.as_bytes(),
@@ -250,6 +250,7 @@ fn insert(
             transaction.detail,
             transaction.certificate,
             challenge,
+            key.wish,
         ])?;
     let number = connection.last_insert_rowid();
     connection
@@ -291,9 +292,10 @@ fn by_number(connection: &Connection, number: i64) -> Result<Option<Transaction>
 fn by_key(connection: &Connection, key: &TransactionKey) -> Result<Option<Transaction>, InventoryError> {
     let statement = connection.prepare_cached(select_transaction!(
         "WHERE t.signer_key = ?1 AND t.endpoint = ?2 AND t.wire_id = ?3 AND t.csr_key = ?4 AND t.renews = ?5
+           AND t.wish IN (?6, x'')
          ORDER BY t.open DESC, t.number DESC LIMIT 1"
     ))?;
-    one(statement, params![key.signer_key, key.endpoint, key.wire_id, key.csr_key, renews(key)])
+    one(statement, params![key.signer_key, key.endpoint, key.wire_id, key.csr_key, renews(key), key.wish])
 }
 
 /// By the full key, under a wire identifier that joined later.
@@ -301,17 +303,19 @@ fn by_alias(connection: &Connection, key: &TransactionKey) -> Result<Option<Tran
     let statement = connection.prepare_cached(select_transaction!(
         "JOIN aliases n USING (number)
          WHERE n.signer_key = ?1 AND n.endpoint = ?2 AND n.wire_id = ?3 AND t.csr_key = ?4 AND t.renews = ?5
+           AND t.wish IN (?6, x'')
          ORDER BY t.open DESC, t.number DESC LIMIT 1"
     ))?;
-    one(statement, params![key.signer_key, key.endpoint, key.wire_id, key.csr_key, renews(key)])
+    one(statement, params![key.signer_key, key.endpoint, key.wire_id, key.csr_key, renews(key), key.wish])
 }
 
 /// The open one of the same keys, whatever its wire identifier.
 fn open_of_keys(connection: &Connection, key: &TransactionKey) -> Result<Option<Transaction>, InventoryError> {
     let statement = connection.prepare_cached(select_transaction!(
-        "WHERE t.signer_key = ?1 AND t.csr_key = ?2 AND t.endpoint = ?3 AND t.renews = ?4 AND t.open = 1"
+        "WHERE t.signer_key = ?1 AND t.csr_key = ?2 AND t.endpoint = ?3 AND t.renews = ?4
+           AND t.wish IN (?5, x'') AND t.open = 1"
     ))?;
-    one(statement, params![key.signer_key, key.csr_key, key.endpoint, renews(key)])
+    one(statement, params![key.signer_key, key.csr_key, key.endpoint, renews(key), key.wish])
 }
 
 fn one(mut statement: CachedStatement<'_>, keys: impl rusqlite::Params) -> Result<Option<Transaction>, InventoryError> {
