@@ -11,7 +11,7 @@ use ravelin::crypto;
 use ravelin::inventory::{AttemptState, CertificateSearch, CertificateStatus, TransactionState};
 use ravelin::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Revoke, Submission, UpstreamCa, UpstreamError};
 use ravelin::x509::Certificate;
-use support::{Device, ROUTERS, World, text};
+use support::{Device, PlainReply, ROUTERS, World, text};
 use tokio::sync::oneshot;
 
 /// What the test lets the issuer say.
@@ -258,4 +258,29 @@ async fn a_late_refusal_does_not_undo_what_another_has_under_way() {
     slow.answer(1, Verdict::Issue);
     worker.settle().await;
     assert_eq!(count(&world, TransactionState::Issued).await, 1);
+}
+
+/// An EC key cannot decrypt: the answer needs a challenge. Whoever joins without one hears that, and the first request gets its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_joins_without_its_challenge_is_refused() {
+    let (world, slow) = world(Behaviour::new(), "automatic");
+    let device = Device::new("r1");
+    let challenge = world.challenge("snails").await;
+    let mut requests = [Some(challenge.as_str()), None].map(|challenge| world.request("snails", &device, challenge));
+    requests[0].reply = Arc::new(PlainReply { deliverable: true, needs_challenge: true });
+    requests[1].reply = Arc::new(PlainReply { deliverable: false, needs_challenge: true });
+    let [first, second] = requests.map(|request| {
+        let enroller = world.enroller.clone();
+        async move { text(&enroller.enroll(request).await.expect("an answer")) }
+    });
+    let first = tokio::spawn(first);
+    slow.is_asked(1).await;
+    let second = tokio::spawn(second);
+    // It has joined once the transaction has its name, which is the same; give it the time to wait for the conclusion.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    slow.answer(0, Verdict::Issue);
+    assert!(first.await.expect("no panic").starts_with("issued "));
+    assert_eq!(second.await.expect("no panic"), "refused not-deliverable");
+    assert_eq!(count(&world, TransactionState::Issued).await, 1);
+    assert_eq!(count(&world, TransactionState::Refused).await, 0, "the transaction stays what it is");
 }

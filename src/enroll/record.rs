@@ -81,7 +81,7 @@ where
                     core.metrics.enrollment(request.protocol, group, profile, "replayed");
                     return Ok(Answer { outcome: None, reply });
                 }
-                Recall::Outcome(outcome) => Settled::recorded(outcome),
+                Recall::Outcome(outcome) => Settled::recorded(deliverable(&request, outcome)),
                 Recall::New => {
                     let recorded = Recorded {
                         request: request.clone(),
@@ -91,7 +91,7 @@ where
                     };
                     let settled = inner.call(recorded).await?;
                     match overtaken(&core, &request, &key, &settled).await? {
-                        Some(outcome) => Settled::recorded(outcome),
+                        Some(outcome) => Settled::recorded(deliverable(&request, outcome)),
                         None => settled,
                     }
                 }
@@ -168,6 +168,17 @@ async fn recall(core: &Core, request: &EnrollmentRequest, key: &TransactionKey) 
             known(core, request, transaction).await?
         }
     })
+}
+
+/// What another request's transaction brought, or a refusal in its place if it could not be encrypted to this requester: it joined
+/// without the challenge that its key makes necessary. The transaction stays as it is.
+fn deliverable(request: &EnrollmentRequest, outcome: Outcome) -> Outcome {
+    match (&outcome, request.reply.deliverable()) {
+        (Outcome::Issued(issued), Err(why)) if issued.password.is_none() => {
+            Outcome::Refused(Rejection::new(RejectionCode::NotDeliverable, why))
+        }
+        _ => outcome,
+    }
 }
 
 /// What to do with a transaction that is known.

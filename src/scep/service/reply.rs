@@ -57,7 +57,8 @@ impl ScepReply {
     /// SUCCESS: to the signer's key if it can decrypt, else under the password.
     fn success(&self, content: &[u8], password: Option<&Arc<Zeroizing<String>>>) -> Result<Vec<u8>, CryptoError> {
         let recipient = if self.needs_challenge() {
-            let password = password.or(self.challenge.as_ref()).ok_or(CryptoError::BadKey)?;
+            // Its own challenge is the one that it expects; a poll brings none.
+            let password = self.challenge.as_ref().or(password).ok_or(CryptoError::BadKey)?;
             Recipient::Password(password)
         } else {
             Recipient::Certificate(&self.signer, self.transport)
