@@ -119,6 +119,10 @@ pub trait KeyEncrypter: Send + Sync {
 
     /// Whether `spki` is a key that [`wrap_key`](Self::wrap_key) can encrypt to.
     fn can_wrap(&self, spki: &[u8]) -> bool;
+
+    /// Whether a content-encryption key of `key_len` octets can be encrypted to it in this way: a modulus has only so much room beside
+    /// the padding (RFC 8017 sections 7.1.1 and 7.2.1).
+    fn has_room(&self, transport: KeyTransport, spki: &[u8], key_len: usize) -> bool;
 }
 
 /// Encrypts and decrypts content, and derives keys from passwords (RFC 8018) for PasswordRecipientInfo.

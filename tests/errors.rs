@@ -393,6 +393,11 @@ async fn refused(lab: &Lab) -> String {
     let small = Holder::new("r1", KeyAlgorithm::Rsa(1024));
     with("a weak key, RSA with 1024 bits", small.clone(), small.csr("r3", Some(&challenge))).await;
     let d = lab.device();
+    let long = KeyTransport::Oaep { digest: Digest::Sha512, mgf1: Digest::Sha512 };
+    let envelope = sealed_with(&d.csr("r3", Some(&challenge)), &lab.ra, ContentCipher::Aes128Cbc, long);
+    let draft = Draft::around(&small, MessageType::PkcsReq, envelope);
+    lab.post("key transport that the signer's key is too short for: OAEP with SHA-512, RSA with 1024 bits", &draft.der()).await;
+    let d = lab.device();
     with("a subject that the group does not allow", d.clone(), d.csr("R_3", Some(&challenge))).await;
     let names = [SubjectAltName::Dns("www.example.com".into())];
     let d = lab.device();

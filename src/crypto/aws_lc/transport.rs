@@ -26,6 +26,16 @@ impl KeyEncrypter for AwsLc {
     fn can_wrap(&self, spki: &[u8]) -> bool {
         matches!(PublicKey::from_spki(spki), Ok(PublicKey::Rsa(_)))
     }
+
+    fn has_room(&self, transport: KeyTransport, spki: &[u8], key_len: usize) -> bool {
+        let Ok(PublicKey::Rsa(public)) = PublicKey::from_spki(spki) else { return false };
+        let padding = match transport {
+            KeyTransport::Pkcs1v15 => 11,
+            KeyTransport::Oaep { digest, mgf1 } if refuse_md5(digest, mgf1).is_ok() => 2 * digest.output_len() + 2,
+            KeyTransport::Oaep { .. } => return false,
+        };
+        padding + key_len <= public.size()
+    }
 }
 
 /// An RSA key that opens content-encryption keys.

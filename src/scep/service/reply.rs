@@ -69,10 +69,20 @@ impl ScepReply {
 
 impl Reply for ScepReply {
     fn deliverable(&self) -> Result<(), String> {
-        if self.needs_challenge() && self.challenge.is_none() {
-            return Err("the signer's key cannot decrypt, and no challengePassword came to encrypt the reply with".into());
+        if self.needs_challenge() {
+            return match self.challenge {
+                Some(_) => Ok(()),
+                None => Err("the signer's key cannot decrypt, and no challengePassword came to encrypt the reply with".into()),
+            };
         }
-        Ok(())
+        // Any RSA key has room for PKCS#1 v1.5; OAEP with a long digest wants more.
+        let (transport, key_len) = (self.transport, self.cipher.for_reply().key_len());
+        match transport {
+            KeyTransport::Oaep { digest, .. } if !provider().transport.has_room(transport, self.signer.spki(), key_len) => {
+                Err(format!("the signer's key is too short for OAEP with {digest}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn needs_challenge(&self) -> bool {
