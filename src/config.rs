@@ -170,6 +170,10 @@ pub struct ServerSettings {
     pub crypto_threads: usize,
     /// Jobs that may wait for them.
     pub crypto_queue: usize,
+    /// Threads for slow signatures; half the number of cores if not set.
+    pub slow_threads: usize,
+    /// Slow signatures that may wait for them.
+    pub slow_queue: usize,
     /// Connections at a time.
     pub max_connections: usize,
     /// Requests under way at a time.
@@ -514,7 +518,10 @@ impl Loader {
         };
         if rules.key_usage.intersection(can).is_empty() {
             let usage = usage_names(rules.key_usage);
-            report(format!("group `{}` allows key usage {usage} alone, which no key under profile `{}` can have", group.name, profile.name));
+            report(format!(
+                "group `{}` allows key usage {usage} alone, which no key under profile `{}` can have",
+                group.name, profile.name
+            ));
         } else if self.origins.all.contains_key(&listed) {
             for (name, _) in KEY_USAGE_NAMES.iter().filter(|(_, bit)| rules.key_usage.contains(*bit) && !can.contains(*bit)) {
                 report(format!("no key under profile `{}` can have key usage {name}", profile.name));
@@ -639,6 +646,7 @@ mod tests {
         let times = [server.header_timeout, server.body_timeout, server.idle_timeout].map(|time| time.as_secs());
         assert_eq!(times, [5, 10, 30]);
         assert_eq!((server.crypto_threads, server.crypto_queue), (3, 30));
+        assert_eq!((server.slow_threads, server.slow_queue), (2, 20));
         assert_eq!((config.log.format.as_str(), config.log.filter.as_str()), ("json", "debug"));
         assert_eq!(config.ra_dir, folder.join("state/transport"));
         assert_eq!(config.passphrase_file, Path::new("/run/credentials/passphrase"));
@@ -704,7 +712,9 @@ mod tests {
     fn the_full_example_is_full() {
         let folder = testdata("good/full");
         let mut text = String::new();
-        for file in ["ravelin.toml", "policies/gates.toml", "policies/sensors.toml", "algorithms/slow.toml", "algorithms/pair.toml"] {
+        for file in
+            ["ravelin.toml", "policies/gates.toml", "policies/sensors.toml", "algorithms/slow.toml", "algorithms/pair.toml"]
+        {
             text += &fs::read_to_string(folder.join(file)).unwrap();
         }
         let rollout = fs::read_to_string(testdata("good/rollout/policies/routers.toml")).unwrap();

@@ -11,20 +11,42 @@ use zeroize::Zeroizing;
 use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport, SignatureAlgorithm};
 
 pub mod aws_lc;
+pub mod composite;
+pub mod families;
 #[allow(unsafe_code)]
 mod ffi;
 pub mod floor;
 pub mod keystore;
+pub mod ml_dsa;
 pub mod pool;
 pub mod ra;
+mod raw_key;
+pub mod rustcrypto;
+pub mod slh_dsa;
+#[cfg(test)]
+mod vectors;
 
-pub use pool::{CryptoPool, PoolError};
+pub use families::Families;
+pub use pool::{CryptoPool, Lane, PoolError};
 pub use ra::RaIdentity;
 
 /// The backend in use.
 pub fn provider() -> &'static CryptoProvider {
-    &aws_lc::PROVIDER
+    &PROVIDER
 }
+
+/// AWS-LC, and for SLH-DSA, which it has not, RustCrypto.
+static PROVIDER: CryptoProvider = CryptoProvider { verifier: &FAMILIES, keys: &FAMILIES, ..aws_lc::PROVIDER };
+
+static FAMILIES: Families = Families {
+    classical: aws_lc::PROVIDER.name,
+    classical_verifier: aws_lc::PROVIDER.verifier,
+    classical_keys: aws_lc::PROVIDER.keys,
+    ml_dsa: aws_lc::ML_DSA,
+    slh_dsa: &rustcrypto::RustCrypto,
+    digester: aws_lc::PROVIDER.digester,
+    random: aws_lc::PROVIDER.random,
+};
 
 /// What a cryptography backend brings. Each part answers for what it can do.
 pub struct CryptoProvider {
@@ -92,9 +114,32 @@ pub trait Signer: Send + Sync {
     /// Signs `message`.
     fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, CryptoError>;
 
-    /// The key as PKCS#8, if it may leave where it lives.
+    /// The key as PKCS#8, if it may leave where it lives; in the best form that is known of it.
     fn export_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>>;
+
+    /// The key as PKCS#8 in one of the forms that ML-DSA has; `None` for other keys, and for a form that cannot be had.
+    fn export_form(&self, form: KeyForm) -> Option<Zeroizing<Vec<u8>>> {
+        let _ = form;
+        None
+    }
 }
+
+/// In which form an ML-DSA private key stands in PKCS#8 (RFC 9881 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyForm {
+    /// The seed alone, 32 octets: recommended. A key that was read in its expanded form has no seed.
+    Seed,
+    /// What signatures are computed with, for programs that cannot expand a seed.
+    Expanded,
+    /// Both.
+    Both,
+}
+
+crate::algorithm::named!(KeyForm, "key form", {
+    Seed => "seed",
+    Expanded => "expanded",
+    Both => "both",
+});
 
 /// An RSA private key that opens what was encrypted to it.
 pub trait Decrypter: Send + Sync {

@@ -48,7 +48,9 @@ fn catalyst_certificates_of_others_verify_until_a_bit_is_flipped() {
         let find = |needle: &[u8]| der.windows(needle.len()).position(|window| window == needle).unwrap();
         let subject = certificate.subject().der().to_vec();
         let value = &certificate.extension(&alternative::ALT_SIGNATURE_VALUE).unwrap().value;
-        for at in [find(certificate.serial()), find(&subject) + subject.len() - 1, find(certificate.spki()) + 60, find(value) + 100] {
+        for at in
+            [find(certificate.serial()), find(&subject) + subject.len() - 1, find(certificate.spki()) + 60, find(value) + 100]
+        {
             let mut flipped = der.clone();
             flipped[at] ^= 1;
             let damaged = Certificate::from_der(&flipped).unwrap();

@@ -211,12 +211,8 @@ impl KeyRule {
 }
 
 /// The families that an entry can name. RSA has sizes, and Ed25519 is alone in its own.
-const WILDCARDS: [(&str, Family); 4] = [
-    ("ecdsa-*", Family::Ecdsa),
-    ("ml-dsa-*", Family::MlDsa),
-    ("slh-dsa-*", Family::SlhDsa),
-    ("composite-*", Family::Composite),
-];
+const WILDCARDS: [(&str, Family); 4] =
+    [("ecdsa-*", Family::Ecdsa), ("ml-dsa-*", Family::MlDsa), ("slh-dsa-*", Family::SlhDsa), ("composite-*", Family::Composite)];
 
 impl fmt::Display for KeyRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -82,7 +82,7 @@ impl SignatureAlgorithm {
 }
 
 /// The values that have nothing inside: RSA, ECDSA, Ed25519 and ML-DSA.
-pub(crate) const PLAIN: [SignatureAlgorithm; 16] = [
+const PLAIN: [SignatureAlgorithm; 16] = [
     SignatureAlgorithm::RsaMd5,
     SignatureAlgorithm::RsaSha1,
     SignatureAlgorithm::RsaSha256,

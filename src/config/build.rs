@@ -178,7 +178,9 @@ impl Checks<'_> {
             let message = format!("CA `{ca}` of upstream `{}` makes no alternative signature by {alternative}", upstream.name());
             let known: Vec<_> = capabilities.alternatives.iter().map(|s| s.name()).collect();
             let help = match known.is_empty() {
-                true => format!("make one that does, with `ravelin ca create --profile {}`, and name it in `issuer`", profile.name),
+                true => {
+                    format!("make one that does, with `ravelin ca create --profile {}`, and name it in `issuer`", profile.name)
+                }
                 false => format!("it makes {}", known.join(", ")),
             };
             self.at(Diagnostic::error("issuer-cannot", message).help(help), profile, "alternative");

@@ -142,9 +142,11 @@ fn combination(
                 &signature.origin,
                 "name a composite, such as `mldsa65-ecdsa-p256-sha512`, or say form = \"single\"",
             ),
-            Form::Single if family == Family::Composite => {
-                impossible(format!("`{name}` is a composite, and the form is `single`"), &signature.origin, "say form = \"composite\"")
-            }
+            Form::Single if family == Family::Composite => impossible(
+                format!("`{name}` is a composite, and the form is `single`"),
+                &signature.origin,
+                "say form = \"composite\"",
+            ),
             Form::Catalyst | Form::Paired if name.is_post_quantum() => impossible(
                 format!("form `{form}` needs a classical `signature`, which old devices check, and `{name}` is none"),
                 &signature.origin,
@@ -163,7 +165,9 @@ fn combination(
             );
         } else if form == Form::Catalyst && family == Family::Composite {
             impossible(
-                format!("an alternative signature beside a classical one is ML-DSA or SLH-DSA alone, and `{name}` is a composite"),
+                format!(
+                    "an alternative signature beside a classical one is ML-DSA or SLH-DSA alone, and `{name}` is a composite"
+                ),
                 &alternative.origin,
                 "name its ML-DSA half",
             );
@@ -196,7 +200,8 @@ fn budget(root: &Reader<'_>, profile: &AlgorithmProfile) {
     let (Some(budget), Some(origin)) = (profile.max_reply, root.origin_of("max-reply")) else { return };
     let smallest = size::reply_len(profile.certificate_lens().0, 0);
     if smallest > budget && !profile.accepts.is_empty() {
-        let message = format!("nothing fits: the smallest reply under this profile has about {smallest} octets, `max-reply` is {budget}");
+        let message =
+            format!("nothing fits: the smallest reply under this profile has about {smallest} octets, `max-reply` is {budget}");
         let help = format!("allow at least \"{}KiB\", or choose a smaller signature", (smallest + 512).div_ceil(1024));
         root.report(Diagnostic::error("over-budget", message).at(&origin).help(help));
     }

@@ -160,6 +160,13 @@ pub static WORKER: TableSchema = table(
     &[
         key("crypto-threads", "integer", "number of cores", "Threads for cryptography."),
         key("crypto-queue", "integer", "`256`", "Jobs that may wait for them; one more is turned away."),
+        key(
+            "slow-threads",
+            "integer",
+            "half the cores",
+            "Further threads, of lower priority, for signatures that take from 10 ms to a second: SLH-DSA.",
+        ),
+        key("slow-queue", "integer", "`32`", "Such signatures that may wait for them; one more is tried again a little later."),
     ],
 );
 

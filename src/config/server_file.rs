@@ -143,6 +143,8 @@ fn worker(table: &Reader<'_>, server: ServerSettings) -> ServerSettings {
     ServerSettings {
         crypto_threads: table.integer("crypto-threads", 1, 1024).map_or(server.crypto_threads, |count| count as usize),
         crypto_queue: table.integer("crypto-queue", 1, 1_000_000).map_or(server.crypto_queue, |count| count as usize),
+        slow_threads: table.integer("slow-threads", 1, 1024).map_or(server.slow_threads, |count| count as usize),
+        slow_queue: table.integer("slow-queue", 1, 1_000_000).map_or(server.slow_queue, |count| count as usize),
         ..server
     }
 }
@@ -243,6 +245,8 @@ fn defaults() -> ServerSettings {
         patience: Duration::from_secs(10),
         crypto_threads: std::thread::available_parallelism().map_or(1, usize::from),
         crypto_queue: 256,
+        slow_threads: std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(2)),
+        slow_queue: 32,
         max_connections: 1024,
         max_requests: 256,
         per_source: None,

@@ -97,6 +97,8 @@ admin = "{admin}"            # health and metrics, for nobody but you; "off" for
 [worker]
 # crypto-threads = 2                # as many as there are cores if not set
 # crypto-queue = 256
+# slow-threads = 1                  # for SLH-DSA signatures; half as many as there are cores if not set
+# slow-queue = 32
 
 [log]
 # format = "auto"                   # auto, text or json
@@ -157,7 +159,7 @@ mod tests {
                 _ => format!("{line}\n"),
             })
             .filter(|line| !line.starts_with("listen-tls") && !line.starts_with("tls") && !line.starts_with("per-source"))
-            .filter(|line| !line.starts_with("crypto-threads"))
+            .filter(|line| !line.starts_with("crypto-threads") && !line.starts_with("slow-threads"))
             .collect();
         let load_text = |text: &str| {
             let dir = tempfile::tempdir().unwrap();

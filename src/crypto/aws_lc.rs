@@ -2,18 +2,24 @@
 
 use aws_lc_rs::{digest, hmac, rand};
 
+use super::ml_dsa::MlDsaBackend;
 use super::{CryptoProvider, Digester, SecureRandom, ffi};
 use crate::algorithm::Digest;
 
 mod content;
 mod keys;
+mod ml_dsa;
 mod padding;
 mod public_key;
 mod transport;
 mod verify;
 
-/// The provider.
-pub static PROVIDER: CryptoProvider = CryptoProvider {
+/// ML-DSA.
+pub(super) const ML_DSA: &dyn MlDsaBackend = &AwsLc;
+
+/// What AWS-LC has by itself. Its verifier and its keys are those of RSA, ECDSA and Ed25519: the rest stands in
+/// [`Families`](super::Families).
+pub const PROVIDER: CryptoProvider = CryptoProvider {
     name: "aws-lc",
     digester: &AwsLc,
     verifier: &AwsLc,

@@ -1,8 +1,8 @@
 //! The one module with `unsafe`: raw AWS-LC calls that the safe API of `aws-lc-rs` lacks, and one setting of the allocator.
 //!
 //! The safe API cannot decrypt RSA without unpadding (so it has no implicit rejection), knows no RSA key under 2048 bits as a
-//! private key, signs nothing with SHA-1, ties each curve to one digest when it signs, and has no MD5. Everything else goes
-//! through it.
+//! private key, signs nothing with SHA-1, ties each curve to one digest when it signs, has no MD5, and knows no context string of
+//! ML-DSA, which composites need. Everything else goes through it.
 //!
 //! The rules of the module: every pointer that AWS-LC gives is owned by a guard that frees it; what goes in is a slice whose
 //! length goes in with it; no pointer leaves. AWS-LC keeps reference counts, the blinding cache and lazily made Montgomery
@@ -30,7 +30,7 @@ pub(super) fn md5(data: &[u8]) -> [u8; 16] {
     out
 }
 
-/// An RSA or EC private key with its public half.
+/// A key of AWS-LC's: RSA or EC, private with its public half. [`MlDsaKey`] has one inside.
 pub(super) struct PrivateKey(NonNull<c::EVP_PKEY>);
 
 // SAFETY: an EVP_PKEY that is not changed may be used from any thread, and from many at a time; see the module's rules.
@@ -304,6 +304,137 @@ impl Builder {
     }
 }
 
+/// An ML-DSA key: the private one with its public half, or the public one alone.
+pub(super) struct MlDsaKey(PrivateKey);
+
+impl MlDsaKey {
+    /// Reads a private key from its seed of 32 octets, or in its expanded form. AWS-LC computes the public key, and for an expanded
+    /// key compares `t0` and `tr` with those that follow from the rest (`mld_sign_pk_from_sk`).
+    pub(super) fn from_private(algorithm: KeyAlgorithm, raw: &[u8]) -> Result<Self, CryptoError> {
+        let nid = ml_dsa_nid(algorithm)?;
+        // SAFETY: `raw` is readable for its length; the key that comes back is a copy and ours.
+        let key = unsafe { c::EVP_PKEY_pqdsa_new_raw_private_key(nid, raw.as_ptr(), raw.len()) };
+        NonNull::new(key).map(|key| Self(PrivateKey(key))).ok_or(CryptoError::BadKey)
+    }
+
+    /// Reads a raw public key.
+    pub(super) fn from_public(algorithm: KeyAlgorithm, raw: &[u8]) -> Result<Self, CryptoError> {
+        let nid = ml_dsa_nid(algorithm)?;
+        if algorithm.public_key_len() != Some(raw.len()) {
+            return Err(CryptoError::BadKey);
+        }
+        // SAFETY: as for `from_private`.
+        let key = unsafe { c::EVP_PKEY_pqdsa_new_raw_public_key(nid, raw.as_ptr(), raw.len()) };
+        NonNull::new(key).map(|key| Self(PrivateKey(key))).ok_or(CryptoError::BadKey)
+    }
+
+    /// The raw public key.
+    pub(super) fn public(&self) -> Result<Vec<u8>, CryptoError> {
+        let mut len = 0;
+        // SAFETY: the key is valid; without a buffer only the length is written.
+        if unsafe { c::EVP_PKEY_get_raw_public_key(self.0.0.as_ptr(), ptr::null_mut(), &mut len) } != 1 {
+            return Err(CryptoError::Backend);
+        }
+        let mut raw = vec![0; len];
+        // SAFETY: `raw` is writable for the length handed in as its bound.
+        let done = unsafe { c::EVP_PKEY_get_raw_public_key(self.0.0.as_ptr(), raw.as_mut_ptr(), &mut len) };
+        if done == 1 && len == raw.len() { Ok(raw) } else { Err(CryptoError::Backend) }
+    }
+
+    /// The expanded private key.
+    pub(super) fn expanded(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut len = 0;
+        // SAFETY: the key is valid; without a buffer only the length is written.
+        if unsafe { c::EVP_PKEY_get_raw_private_key(self.0.0.as_ptr(), ptr::null_mut(), &mut len) } != 1 {
+            return Err(CryptoError::Backend);
+        }
+        let mut raw = Zeroizing::new(vec![0; len]);
+        // SAFETY: `raw` is writable for the length handed in as its bound.
+        let done = unsafe { c::EVP_PKEY_get_raw_private_key(self.0.0.as_ptr(), raw.as_mut_ptr(), &mut len) };
+        if done == 1 && len == raw.len() { Ok(raw) } else { Err(CryptoError::Backend) }
+    }
+
+    /// Signs a message in the pure mode with a context of at most 255 octets, hedged.
+    pub(super) fn sign(&self, context: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let operation = Operation::new()?;
+        let mut settings = ptr::null_mut();
+        let (md, key) = (operation.0.as_ptr(), self.0.0.as_ptr());
+        // SAFETY: both pointers are valid; ML-DSA takes no digest. `settings` belongs to the operation, which holds a reference to
+        // the key of its own, and is used only while the operation lives.
+        if unsafe { c::EVP_DigestSignInit(md, &mut settings, ptr::null(), ptr::null_mut(), key) } != 1 {
+            return Err(CryptoError::Backend);
+        }
+        // SAFETY: `settings` was just written by a call that succeeded.
+        unsafe { set_context(settings, context)? };
+        let mut len = 0;
+        // SAFETY: without a buffer only the length is written; `message` is readable for its length.
+        if unsafe { c::EVP_DigestSign(md, ptr::null_mut(), &mut len, message.as_ptr(), message.len()) } != 1 {
+            return Err(CryptoError::Backend);
+        }
+        let mut signature = vec![0; len];
+        // SAFETY: `signature` is writable for the length handed in as its bound, `message` readable for its length.
+        let done = unsafe { c::EVP_DigestSign(md, signature.as_mut_ptr(), &mut len, message.as_ptr(), message.len()) };
+        if done == 1 && len == signature.len() { Ok(signature) } else { Err(CryptoError::Backend) }
+    }
+
+    /// Checks a signature over a message in the pure mode with a context.
+    pub(super) fn verify(&self, context: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        let operation = Operation::new()?;
+        let mut settings = ptr::null_mut();
+        let (md, key) = (operation.0.as_ptr(), self.0.0.as_ptr());
+        // SAFETY: as for `sign`.
+        if unsafe { c::EVP_DigestVerifyInit(md, &mut settings, ptr::null(), ptr::null_mut(), key) } != 1 {
+            return Err(CryptoError::Backend);
+        }
+        // SAFETY: `settings` was just written by a call that succeeded.
+        unsafe { set_context(settings, context)? };
+        // SAFETY: both slices are readable for their lengths.
+        let held = unsafe { c::EVP_DigestVerify(md, signature.as_ptr(), signature.len(), message.as_ptr(), message.len()) };
+        if held == 1 { Ok(()) } else { Err(CryptoError::BadSignature) }
+    }
+}
+
+/// Sets the context string of an ML-DSA operation.
+///
+/// # Safety
+/// `settings` has to be valid and not shared.
+unsafe fn set_context(settings: *mut c::EVP_PKEY_CTX, context: &[u8]) -> Result<(), CryptoError> {
+    if context.is_empty() {
+        // What an operation has from the beginning.
+        return Ok(());
+    }
+    // SAFETY: the caller vouches for `settings`; `context` is readable for its length and copied. More than 255 octets are refused.
+    let done = unsafe { c::EVP_PKEY_CTX_set1_signature_context_string(settings, context.as_ptr(), context.len()) };
+    if done == 1 { Ok(()) } else { Err(CryptoError::Unsupported) }
+}
+
+/// AWS-LC's number of an ML-DSA parameter set.
+fn ml_dsa_nid(algorithm: KeyAlgorithm) -> Result<c_int, CryptoError> {
+    match algorithm {
+        KeyAlgorithm::MlDsa44 => Ok(c::NID_MLDSA44),
+        KeyAlgorithm::MlDsa65 => Ok(c::NID_MLDSA65),
+        KeyAlgorithm::MlDsa87 => Ok(c::NID_MLDSA87),
+        _ => Err(CryptoError::Unsupported),
+    }
+}
+
+/// The state of one signature or verification, freed at the end of its scope.
+struct Operation(NonNull<c::EVP_MD_CTX>);
+
+impl Operation {
+    fn new() -> Result<Self, CryptoError> {
+        // SAFETY: `EVP_MD_CTX_new` gives null or a state that the guard frees.
+        NonNull::new(unsafe { c::EVP_MD_CTX_new() }).map(Self).ok_or(CryptoError::Backend)
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is owned by us and freed once, with the EVP_PKEY_CTX that belongs to it.
+        unsafe { c::EVP_MD_CTX_free(self.0.as_ptr()) }
+    }
+}
+
 /// RSA_PSS_SALTLEN_DIGEST.
 const SALT_AS_DIGEST: c_int = -1;
 
@@ -341,5 +472,16 @@ pub(super) fn give_large_blocks_back() {
     unsafe {
         // It fails only for settings that it does not know, and then all stays as it was.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
+/// Has the calling thread give way to others: for work that takes long and that nobody should have to wait for.
+pub(super) fn lower_thread_priority() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: setpriority takes three integers and touches no memory of ours. On Linux a niceness belongs to a thread, and 0 stands for
+    // the calling one; raising it needs no privilege.
+    unsafe {
+        // It changes nothing if the system refuses.
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
     }
 }

@@ -1,4 +1,7 @@
 //! A bounded pool of threads for work that is too slow for an async thread.
+//!
+//! It has two lanes, each with threads and a queue of its own: one for what takes some milliseconds at most, and one for signatures
+//! that take up to a second, so that a queue of those never stands before the others. The threads of the slow lane give way to all else.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,13 +9,40 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::algorithm::SignatureAlgorithm;
+
 /// Runs blocking work (signatures, decryption, key generation) on its own threads, with a bound on how much may wait.
 ///
 /// The threads end, after what is queued, when the last clone of the pool is dropped.
 #[derive(Clone)]
 pub struct CryptoPool {
-    owner: Arc<Owner>,
-    slots: Arc<Semaphore>,
+    quick: LaneOfPool,
+    slow: LaneOfPool,
+}
+
+/// Where in the pool work runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// What takes some milliseconds at most: almost everything.
+    Quick,
+    /// Signatures that take longer.
+    Slow,
+}
+
+impl Lane {
+    /// The lane for work that signs with these algorithms.
+    pub fn of(signatures: impl IntoIterator<Item = SignatureAlgorithm>) -> Self {
+        if signatures.into_iter().any(SignatureAlgorithm::is_slow) { Lane::Slow } else { Lane::Quick }
+    }
+}
+
+/// How large one lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneSize {
+    /// How many threads work.
+    pub threads: usize,
+    /// How many jobs there may be, running ones included.
+    pub queue: usize,
 }
 
 /// Why the pool gave nothing.
@@ -27,42 +57,104 @@ pub enum PoolError {
 }
 
 impl CryptoPool {
-    /// Starts `threads` threads that together hold at most `queue` jobs, running ones included.
+    /// The slow lane of a pool that was told of none: for tools, which sign little.
+    pub const SLOW: LaneSize = LaneSize { threads: 1, queue: 32 };
+
+    /// Starts `threads` threads that together hold at most `queue` jobs, running ones included, and a [small](Self::SLOW) slow lane.
     pub fn start(threads: usize, queue: usize) -> Self {
-        let queue_of_jobs = Arc::new(Queue::default());
-        for number in 0..threads.max(1) {
-            let queue_of_jobs = Arc::clone(&queue_of_jobs);
+        Self::start_lanes(LaneSize { threads, queue }, Self::SLOW)
+    }
+
+    /// Starts both lanes.
+    pub fn start_lanes(quick: LaneSize, slow: LaneSize) -> Self {
+        let quick = LaneOfPool::start("crypto", quick, || {
+            // AWS-LC gathers entropy of its own at the first random octet of a process, which takes some 80 ms: now, while nobody
+            // waits, rather than in the first request.
+            super::provider().random::<1>();
+        });
+        Self { quick, slow: LaneOfPool::start("crypto-slow", slow, super::ffi::lower_thread_priority) }
+    }
+
+    /// Runs `work` in the quick lane and waits for what it gives. A full lane refuses at once.
+    ///
+    /// A caller that stops waiting does not stop the work.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
+        self.run_in(Lane::Quick, work).await
+    }
+
+    /// The same in a lane that was chosen.
+    pub async fn run_in<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
+        let lane = self.lane(lane);
+        let permit = Arc::clone(&lane.slots).try_acquire_owned().map_err(|_| PoolError::Full)?;
+        lane.run(permit, work).await
+    }
+
+    /// Runs `work` in the quick lane for a request that was let in before: it waits for a slot instead of being refused, so that
+    /// what was begun is finished before new work starts to wait.
+    pub async fn run_admitted<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
+        let lane = &self.quick;
+        let permit = Arc::clone(&lane.slots).acquire_owned().await.map_err(|_| PoolError::Full)?;
+        lane.run(permit, work).await
+    }
+
+    /// Signs for a request that was let in before: in the quick lane like [`run_admitted`](Self::run_admitted); the slow lane refuses
+    /// when it is full, since a wait there has no end in sight, and such an order is asked for again later.
+    pub async fn run_signature<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        match lane {
+            Lane::Quick => self.run_admitted(work).await,
+            Lane::Slow => self.run_in(Lane::Slow, work).await,
+        }
+    }
+
+    /// How many more jobs the quick lane would take now.
+    pub fn free(&self) -> usize {
+        self.free_in(Lane::Quick)
+    }
+
+    /// How many more jobs a lane would take now.
+    pub fn free_in(&self, lane: Lane) -> usize {
+        self.lane(lane).slots.available_permits()
+    }
+
+    fn lane(&self, lane: Lane) -> &LaneOfPool {
+        match lane {
+            Lane::Quick => &self.quick,
+            Lane::Slow => &self.slow,
+        }
+    }
+}
+
+/// The threads and the queue of one lane.
+#[derive(Clone)]
+struct LaneOfPool {
+    owner: Arc<Owner>,
+    slots: Arc<Semaphore>,
+}
+
+impl LaneOfPool {
+    /// Starts the threads; each calls `begin` first.
+    fn start(name: &str, size: LaneSize, begin: fn()) -> Self {
+        let jobs = Arc::new(Queue::default());
+        for number in 0..size.threads.max(1) {
+            let jobs = Arc::clone(&jobs);
             std::thread::Builder::new()
-                .name(format!("crypto-{number}"))
+                .name(format!("{name}-{number}"))
                 .spawn(move || {
-                    // AWS-LC gathers entropy of its own at the first random octet of a process, which takes some 80 ms: now,
-                    // while nobody waits, rather than in the first request.
-                    super::provider().random::<1>();
-                    while let Some(job) = queue_of_jobs.next() {
+                    begin();
+                    while let Some(job) = jobs.next() {
                         job();
                     }
                 })
                 .expect("the system can start a thread");
         }
-        Self { owner: Arc::new(Owner(queue_of_jobs)), slots: Arc::new(Semaphore::new(queue.max(1))) }
+        Self { owner: Arc::new(Owner(jobs)), slots: Arc::new(Semaphore::new(size.queue.max(1))) }
     }
 
-    /// Runs `work` and waits for what it gives. A full pool refuses at once.
-    ///
-    /// A caller that stops waiting does not stop the work.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
-        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PoolError::Full)?;
-        self.run_in(permit, work).await
-    }
-
-    /// Runs `work` for a request that was let in before: it waits for a slot instead of being refused, so that what was begun is
-    /// finished before new work starts to wait.
-    pub async fn run_admitted<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PoolError> {
-        let permit = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| PoolError::Full)?;
-        self.run_in(permit, work).await
-    }
-
-    async fn run_in<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
         permit: OwnedSemaphorePermit,
         work: impl FnOnce() -> T + Send + 'static,
@@ -83,11 +175,6 @@ impl CryptoPool {
         }));
         // The sender always sends; it could only be dropped by a panic in a `Drop` of the work itself.
         result.await.unwrap_or(Err(PoolError::Panicked))
-    }
-
-    /// How many more jobs the pool would take now.
-    pub fn free(&self) -> usize {
-        self.slots.available_permits()
     }
 }
 
@@ -195,6 +282,48 @@ mod tests {
         assert_eq!(pool.run(|| ()).await, Err(PoolError::Full));
         assert_eq!(admitted.await, Ok(7));
         assert_eq!(pool.run(|| 8).await, Ok(8));
+    }
+
+    #[tokio::test]
+    async fn slow_work_holds_nobody_up_and_has_a_bound_of_its_own() {
+        use crate::algorithm::SlhDsa;
+        let slow = Lane::of([SignatureAlgorithm::EcdsaSha256, SignatureAlgorithm::SlhDsa(SlhDsa::Sha2_256s)]);
+        let quick = Lane::of([SignatureAlgorithm::EcdsaSha256, SignatureAlgorithm::MlDsa87]);
+        assert_eq!((slow, quick), (Lane::Slow, Lane::Quick));
+        let pool = CryptoPool::start_lanes(LaneSize { threads: 1, queue: 2 }, LaneSize { threads: 1, queue: 2 });
+        let (release, wait) = mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let jobs: Vec<_> = (0..2)
+            .map(|_| {
+                let (pool, wait) = (pool.clone(), Arc::clone(&wait));
+                tokio::spawn(async move { pool.run_signature(slow, move || wait.lock().unwrap().recv()).await })
+            })
+            .collect();
+        while pool.free_in(Lane::Slow) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.run_signature(slow, || ()).await, Err(PoolError::Full));
+        assert_eq!(pool.free(), 2, "the quick lane has nothing to do with it");
+        assert_eq!(pool.run(|| 1).await, Ok(1));
+        assert_eq!(pool.run_signature(quick, || 2).await, Ok(2));
+        for job in jobs {
+            release.send(()).unwrap();
+            assert!(job.await.unwrap().is_ok());
+        }
+        assert_eq!(pool.run_signature(slow, || 3).await, Ok(3));
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn slow_threads_give_way() {
+        let nice = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            // The name stands in parentheses and may have blanks; niceness is the 19th field, the 17th after the name.
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap()
+        };
+        let pool = CryptoPool::start(1, 1);
+        let (quick, slow) = (pool.run(nice).await.unwrap(), pool.run_in(Lane::Slow, nice).await.unwrap());
+        assert!(slow > quick || quick == 19, "{quick} {slow}");
     }
 
     #[tokio::test]

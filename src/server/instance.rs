@@ -12,8 +12,9 @@ use super::tls::Tls;
 use super::{Folder, Lock, ServeError};
 use crate::admin::{Control, Health};
 use crate::clock::SystemClock;
-use crate::config::{self, Config, Diagnostics, Overrides, UpstreamKind};
+use crate::config::{self, Config, Diagnostics, Overrides, ServerSettings, UpstreamKind};
 use crate::crypto::keystore::KeystoreError;
+use crate::crypto::pool::LaneSize;
 use crate::crypto::{CryptoPool, RaIdentity};
 use crate::enroll::{Enroller, Parts};
 use crate::inventory::sqlite::{SqliteInventory, SqliteOptions};
@@ -46,7 +47,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, OpenError> {
 
 /// Reads and checks all that a start reads and checks, and takes nothing into use. Warnings come with it.
 pub async fn check(config: Config) -> Result<(Snapshot, Diagnostics), OpenError> {
-    let pool = CryptoPool::start(config.server.crypto_threads, config.server.crypto_queue);
+    let pool = start_pool(&config.server);
     let (config, opened) = open_keys(config, pool).await?;
     if let Some(tls) = &config.server.tls {
         Tls::load(tls).map_err(OpenError::Tls)?;
@@ -129,7 +130,7 @@ impl Instance {
         let folder = Folder::of(&config);
         let lock = folder.lock()?;
         let server = &config.server;
-        let pool = CryptoPool::start(server.crypto_threads, server.crypto_queue);
+        let pool = start_pool(server);
         let metrics = Arc::new(Metrics::default());
         metrics.crypto_queue(server.crypto_queue);
         let node = server.node.clone();
@@ -206,6 +207,14 @@ impl Instance {
             started_at: self.started_at,
         })
     }
+}
+
+/// Starts the threads for cryptography.
+fn start_pool(server: &ServerSettings) -> CryptoPool {
+    CryptoPool::start_lanes(
+        LaneSize { threads: server.crypto_threads, queue: server.crypto_queue },
+        LaneSize { threads: server.slow_threads, queue: server.slow_queue },
+    )
 }
 
 /// Opens the keys and issuers of a configuration, away from the async threads.

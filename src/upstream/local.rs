@@ -18,7 +18,7 @@ use super::{
 };
 use crate::algorithm::{KeyAlgorithm, KeyRule, SignatureAlgorithm};
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::{CryptoPool, Signer};
+use crate::crypto::{CryptoPool, Lane, Signer};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
@@ -289,8 +289,9 @@ impl UpstreamCa for LocalCa {
             return submission(Err(self.unknown_ca(&order.issuer.ca)));
         };
         let (order, key) = (order.clone(), *key);
-        // What comes here was let in when its envelope was opened: it waits for its turn.
-        match self.pool.run_admitted(move || issue(&authority, &order, &key)).await {
+        // What comes here was let in when its envelope was opened: it waits for its turn, unless the signature is a slow one.
+        let lane = Lane::of([order.signature].into_iter().chain(order.alternative));
+        match self.pool.run_signature(lane, move || issue(&authority, &order, &key)).await {
             Ok(result) => submission(result),
             Err(e) => submission(Err(Refused::for_now(format!("the local CA issued nothing: {e}")))),
         }

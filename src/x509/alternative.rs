@@ -97,7 +97,9 @@ fn read_algorithm(extensions: &[Extension]) -> Result<SignatureAlgorithm, X509Er
 
 fn value_of<'a>(extensions: &'a [Extension], oid: &ObjectIdentifier) -> Result<&'a [u8], X509Error> {
     let found = extensions.iter().find(|e| e.oid == *oid);
-    found.map(|e| e.value.as_slice()).ok_or_else(|| X509Error::malformed("alternative signature", format_args!("{oid} is missing")))
+    found
+        .map(|e| e.value.as_slice())
+        .ok_or_else(|| X509Error::malformed("alternative signature", format_args!("{oid} is missing")))
 }
 
 fn verify(content: &[u8], extensions: &[Extension], spki: &[u8]) -> Result<(), X509Error> {

@@ -5,10 +5,10 @@ use std::ops::Range;
 use der::oid::ObjectIdentifier;
 use zeroize::Zeroizing;
 
+use super::alternative::{self, ALT_SIGNATURE_ALGORITHM, ALT_SIGNATURE_VALUE, SUBJECT_ALT_PUBLIC_KEY_INFO};
 use super::extension::{self, oid};
 use super::signed::{self, Signed};
 use super::tlv::{Reader, Tlv, encode, encode_bits, encode_oid, encode_set_of, encode_unsigned, is_printable, tag};
-use super::alternative::{self, ALT_SIGNATURE_ALGORITHM, ALT_SIGNATURE_VALUE, SUBJECT_ALT_PUBLIC_KEY_INFO};
 use super::{DistinguishedName, Extension, KeyUsage, SubjectAltName, X509Error, algorithm_identifier, spki};
 use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::{CryptoError, Signer};
@@ -210,7 +210,12 @@ impl ClaimedKey {
         let (key, algorithm, value) = match (key, algorithm, value) {
             (None, None, None) => return Ok(None),
             (Some(key), Some(algorithm), Some(value)) => (key, algorithm, value),
-            _ => return Err(X509Error::malformed(WHAT, "an alternative key without its proof of possession, or the other way round")),
+            _ => {
+                return Err(X509Error::malformed(
+                    WHAT,
+                    "an alternative key without its proof of possession, or the other way round",
+                ));
+            }
         };
         for sequence in [&key, &algorithm] {
             if sequence.tag != tag::SEQUENCE {

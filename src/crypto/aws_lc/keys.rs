@@ -1,17 +1,17 @@
-//! Private keys: made, read, signing. Every key is parsed once; a signature is then only the mathematics.
+//! Private keys of RSA, ECDSA and Ed25519: made, read, signing. Every key is parsed once; a signature is then only the mathematics.
 
 use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair, PqdsaSigningAlgorithm,
+    KeyPair,
 };
 use der::Decode;
 use pkcs8::PrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
-use super::public_key::{EC_PUBLIC_KEY, ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87, RSA_BITS, RSA_ENCRYPTION};
+use super::public_key::{EC_PUBLIC_KEY, ED25519, RSA_BITS, RSA_ENCRYPTION};
 use super::transport::RsaDecrypter;
 use super::{AwsLc, Hash};
 use crate::algorithm::{KeyAlgorithm, SignatureAlgorithm};
@@ -23,7 +23,6 @@ impl KeyFactory for AwsLc {
             KeyAlgorithm::Rsa(bits) if RSA_BITS.contains(&bits) && bits % 128 == 0 => {
                 return Ok(Arc::new(ClassicalSigner::new(ffi::PrivateKey::generate_rsa(bits)?)?));
             }
-            KeyAlgorithm::Rsa(_) | KeyAlgorithm::SlhDsa(_) | KeyAlgorithm::Composite(_) => return Err(CryptoError::Unsupported),
             KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
             KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
             KeyAlgorithm::EcdsaP521 => &ECDSA_P521_SHA512_ASN1_SIGNING,
@@ -31,10 +30,7 @@ impl KeyFactory for AwsLc {
                 let key = Ed25519KeyPair::generate().map_err(|_| CryptoError::Backend)?;
                 return Ok(Arc::new(Ed25519Signer::new(key)?));
             }
-            KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 => {
-                let key = PqdsaKeyPair::generate(ml_dsa(algorithm)).map_err(|_| CryptoError::Backend)?;
-                return Ok(Arc::new(MlDsaSigner::new(algorithm, key)?));
-            }
+            _ => return Err(CryptoError::Unsupported),
         };
         let made = EcdsaKeyPair::generate(curve).and_then(|key| key.to_pkcs8v1()).map_err(|_| CryptoError::Backend)?;
         Ok(Arc::new(ClassicalSigner::new(ffi::PrivateKey::from_pkcs8(made.as_ref())?)?))
@@ -42,19 +38,12 @@ impl KeyFactory for AwsLc {
 
     fn signer(&self, pkcs8: &[u8]) -> Result<Arc<dyn Signer>, CryptoError> {
         let info = PrivateKeyInfoRef::from_der(pkcs8).map_err(|_| CryptoError::BadKey)?;
-        let ml_dsa_signer = |algorithm| {
-            let key = PqdsaKeyPair::from_pkcs8(ml_dsa(algorithm), pkcs8).map_err(|_| CryptoError::BadKey)?;
-            Ok(Arc::new(MlDsaSigner::new(algorithm, key)?) as Arc<dyn Signer>)
-        };
         match info.algorithm.oid {
             RSA_ENCRYPTION | EC_PUBLIC_KEY => Ok(Arc::new(ClassicalSigner::new(ffi::PrivateKey::from_pkcs8(pkcs8)?)?)),
             ED25519 => {
                 let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map_err(|_| CryptoError::BadKey)?;
                 Ok(Arc::new(Ed25519Signer::new(key)?))
             }
-            ML_DSA_44 => ml_dsa_signer(KeyAlgorithm::MlDsa44),
-            ML_DSA_65 => ml_dsa_signer(KeyAlgorithm::MlDsa65),
-            ML_DSA_87 => ml_dsa_signer(KeyAlgorithm::MlDsa87),
             _ => Err(CryptoError::BadKey),
         }
     }
@@ -168,63 +157,6 @@ impl Signer for Ed25519Signer {
     fn export_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
         // Version 1, without the public key: that is what most other programs read.
         self.key.to_pkcs8v1().ok().map(|der| Zeroizing::new(der.as_ref().to_vec()))
-    }
-}
-
-/// An ML-DSA key.
-struct MlDsaSigner {
-    key: PqdsaKeyPair,
-    algorithm: KeyAlgorithm,
-    signature: SignatureAlgorithm,
-    spki: Vec<u8>,
-}
-
-impl MlDsaSigner {
-    fn new(algorithm: KeyAlgorithm, key: PqdsaKeyPair) -> Result<Self, CryptoError> {
-        let spki = spki_of(key.public_key())?;
-        let signature = match algorithm {
-            KeyAlgorithm::MlDsa44 => SignatureAlgorithm::MlDsa44,
-            KeyAlgorithm::MlDsa65 => SignatureAlgorithm::MlDsa65,
-            _ => SignatureAlgorithm::MlDsa87,
-        };
-        Ok(Self { key, algorithm, signature, spki })
-    }
-}
-
-impl Signer for MlDsaSigner {
-    fn key(&self) -> KeyAlgorithm {
-        self.algorithm
-    }
-
-    fn spki(&self) -> &[u8] {
-        &self.spki
-    }
-
-    fn algorithms(&self) -> Vec<SignatureAlgorithm> {
-        vec![self.signature]
-    }
-
-    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if algorithm != self.signature {
-            return Err(CryptoError::Unsupported);
-        }
-        let mut signature = vec![0; self.key.algorithm().signature_len()];
-        let len = self.key.sign(message, &mut signature).map_err(|_| CryptoError::Backend)?;
-        signature.truncate(len);
-        Ok(signature)
-    }
-
-    fn export_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
-        self.key.to_pkcs8v1().ok().map(|der| Zeroizing::new(der.as_ref().to_vec()))
-    }
-}
-
-/// How the safe API calls ML-DSA of this size.
-fn ml_dsa(algorithm: KeyAlgorithm) -> &'static PqdsaSigningAlgorithm {
-    match algorithm {
-        KeyAlgorithm::MlDsa44 => &ML_DSA_44_SIGNING,
-        KeyAlgorithm::MlDsa65 => &ML_DSA_65_SIGNING,
-        _ => &ML_DSA_87_SIGNING,
     }
 }
 

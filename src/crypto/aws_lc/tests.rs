@@ -7,7 +7,7 @@ use crate::crypto::CryptoError;
 mod openssl;
 mod published;
 
-const P: &CryptoProvider = &PROVIDER;
+const P: &CryptoProvider = &crate::crypto::PROVIDER;
 
 /// Kinds of key that are made here; the RSA size keeps the tests quick.
 const KEYS: &[KeyAlgorithm] = &[

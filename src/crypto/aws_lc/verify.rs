@@ -7,13 +7,12 @@ use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
 use super::public_key::PublicKey;
 use super::{AwsLc, Hash};
-use crate::algorithm::signature::PLAIN;
 use crate::algorithm::{KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::{CryptoError, Verifier};
 
 impl Verifier for AwsLc {
     fn algorithms(&self) -> &'static [SignatureAlgorithm] {
-        &PLAIN
+        ALGORITHMS
     }
 
     fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
@@ -33,6 +32,22 @@ impl Verifier for AwsLc {
         }
     }
 }
+
+const ALGORITHMS: &[SignatureAlgorithm] = &[
+    SignatureAlgorithm::RsaMd5,
+    SignatureAlgorithm::RsaSha1,
+    SignatureAlgorithm::RsaSha256,
+    SignatureAlgorithm::RsaSha384,
+    SignatureAlgorithm::RsaSha512,
+    SignatureAlgorithm::RsaPssSha256,
+    SignatureAlgorithm::RsaPssSha384,
+    SignatureAlgorithm::RsaPssSha512,
+    SignatureAlgorithm::EcdsaSha1,
+    SignatureAlgorithm::EcdsaSha256,
+    SignatureAlgorithm::EcdsaSha384,
+    SignatureAlgorithm::EcdsaSha512,
+    SignatureAlgorithm::Ed25519,
+];
 
 /// Whether the algorithm is one for rsaEncryption keys.
 fn is_rsa(algorithm: SignatureAlgorithm) -> bool {
@@ -59,9 +74,6 @@ fn by_key(key: KeyAlgorithm, algorithm: SignatureAlgorithm) -> Result<&'static d
         (K::EcdsaP521, S::EcdsaSha384) => &signature::ECDSA_P521_SHA384_ASN1,
         (K::EcdsaP521, S::EcdsaSha512) => &signature::ECDSA_P521_SHA512_ASN1,
         (K::Ed25519, S::Ed25519) => &signature::ED25519,
-        (K::MlDsa44, S::MlDsa44) => &signature::ML_DSA_44,
-        (K::MlDsa65, S::MlDsa65) => &signature::ML_DSA_65,
-        (K::MlDsa87, S::MlDsa87) => &signature::ML_DSA_87,
         _ => return Err(CryptoError::BadKey),
     })
 }

@@ -9,10 +9,11 @@ use tokio::sync::Mutex;
 use super::assembly::IssuerKeys;
 use super::authority::key_identifier;
 use super::{LocalCaError, Settings};
-use crate::crypto::CryptoPool;
+use crate::algorithm::KeyAlgorithm;
+use crate::crypto::{CryptoPool, Lane};
 use crate::upstream::{RevocationRegister, UpstreamError};
-use crate::x509::Certificate;
 use crate::x509::crl::{CrlTemplate, RevokedCertificate};
+use crate::x509::{Certificate, spki};
 
 /// The CRLs of the generations of one CA, by the fingerprint of the certificate whose key signed.
 #[derive(Default)]
@@ -101,7 +102,13 @@ async fn make(
         revoked: revoked.clone(),
     };
     let sign = move || -> Result<Vec<u8>, LocalCaError> { Ok(keys()?.sign_crl(&template)?) };
-    let signed = issuer.pool.run(sign).await.map_err(|full| failed(full.to_string()))?;
+    let signed = issuer.pool.run_in(lane(issuer.certificate), sign).await.map_err(|full| failed(full.to_string()))?;
     let der = signed.map_err(|e| failed(format!("cannot sign the CRL: {e}")))?;
     Ok(Kept { der, revoked, renew_at, next_update })
+}
+
+/// Where a CRL of this issuer is signed.
+fn lane(issuer: &Certificate) -> Lane {
+    let alternative = issuer.alternative_spki().and_then(|spki| spki::key_algorithm(spki).ok());
+    Lane::of(issuer.key().into_iter().chain(alternative).filter_map(KeyAlgorithm::only_signature))
 }

@@ -536,8 +536,7 @@ async fn a_ca_with_an_alternative_key_signs_twice() {
     let device = provider().keys.generate(KeyAlgorithm::MlDsa44).unwrap();
     let single = order(&ca, "root", KeyAlgorithm::EcdsaP256);
     let alternative_spki = device.spki().to_vec();
-    let catalyst =
-        IssuanceOrder { form: Form::Catalyst, alternative: Some(SignatureAlgorithm::MlDsa65), ..single.clone() };
+    let catalyst = IssuanceOrder { form: Form::Catalyst, alternative: Some(SignatureAlgorithm::MlDsa65), ..single.clone() };
     let register = Register::default();
     let crl = CrlSource::crl(&ca, "root", &register).await.unwrap();
     for order in [catalyst.clone(), IssuanceOrder { alternative_spki, ..catalyst.clone() }] {

