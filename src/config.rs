@@ -27,7 +27,7 @@ pub mod template;
 mod tree;
 pub mod value;
 
-pub use build::Parts;
+pub use build::{Parts, in_use};
 pub use diagnostic::{Diagnostic, Diagnostics, Origin, Severity};
 pub use tree::Overrides;
 

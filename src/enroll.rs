@@ -20,6 +20,7 @@ pub mod issue;
 pub mod match_group;
 pub mod operate;
 pub mod outcome;
+mod pair;
 pub mod query;
 pub mod record;
 pub mod rejection;

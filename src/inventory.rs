@@ -120,7 +120,10 @@ pub trait Inventory: RolloutStore + Send + Sync {
     /// Certificates that fit the search, newest first.
     async fn certificates(&self, search: &CertificateSearch) -> Result<Vec<CertificateRecord>, InventoryError>;
 
-    /// Writes that a certificate is revoked; `false` if it was already, or is not there.
+    /// The other certificate of a pair, whichever of the two this one is; the newest, should there be several.
+    async fn sibling(&self, fingerprint: &[u8; 32]) -> Result<Option<CertificateRecord>, InventoryError>;
+
+    /// Writes that a certificate is revoked, and its sibling with it; `false` if it was already, or is not there.
     async fn revoke(
         &self,
         fingerprint: &[u8; 32],
@@ -135,7 +138,7 @@ pub trait Inventory: RolloutStore + Send + Sync {
     /// A number greater than any given before for this issuer (DER Name).
     async fn next_crl_number(&self, issuer: &[u8]) -> Result<u64, InventoryError>;
 
-    /// How many certificates this device of this group was given since then.
+    /// How many certificates this device of this group was given since then; a pair counts once.
     async fn issued_to_device(&self, group: &str, device: &str, since: Timestamp) -> Result<u64, InventoryError>;
 
     /// A certificate that forbids this key (SHA-256 of the SPKI) to this device, if there is one: any that was revoked because the
@@ -297,7 +300,7 @@ pub struct Transaction {
     pub detail: Option<String>,
     /// Hex digest of the configuration snapshot that decided.
     pub snapshot: String,
-    /// Fingerprint of the certificate, if one was issued.
+    /// Fingerprint of the certificate, if one was issued; of a pair, the first one.
     pub certificate: Option<[u8; 32]>,
     /// Digest of the challenge that it holds.
     pub challenge: Option<[u8; 32]>,
@@ -458,11 +461,22 @@ pub struct Conclusion {
 #[derive(Clone, Debug)]
 pub enum AttemptResult {
     /// Issued: transaction `Issued`; the sealed challenge is kept only if `keep_secret`; what it renews becomes superseded.
+    ///
+    /// If the certificate is a sibling, the transaction's own is the one that it belongs to, and what that one renews becomes
+    /// superseded with it.
     Issued {
         /// The certificate's row.
         certificate: Box<CertificateRecord>,
         /// Whether a later poll still needs the sealed challenge.
         keep_secret: bool,
+    },
+    /// The first certificate of a pair was issued. It stands in the inventory, and the transaction remembers it and stays `Issuing`,
+    /// with a further attempt for the sibling that its holder goes on with. Nothing is superseded yet.
+    FirstOfPair {
+        /// The certificate's row.
+        certificate: Box<CertificateRecord>,
+        /// The attempt for the sibling.
+        next: Attempt,
     },
     /// To be asked again: the transaction stays `Issuing`, nobody holds it. Without a reference the issuer surely has nothing, and
     /// the attempt is `Prepared` again.
@@ -472,7 +486,8 @@ pub enum AttemptResult {
         /// When.
         due_at: Timestamp,
     },
-    /// Rejected for good: transaction `Failed`, its one-time challenge is free again.
+    /// Rejected for good: transaction `Failed`, its one-time challenge is free again. The first certificate of a pair, which nobody
+    /// was given, is revoked.
     Rejected {
         /// Stable code.
         code: String,
@@ -508,7 +523,7 @@ pub enum Decision {
         /// The audit event.
         event: AuditEvent,
     },
-    /// Refuse; the one-time challenge stays spent.
+    /// Refuse; the one-time challenge stays spent. The first certificate of a pair, which nobody was given, is revoked.
     Deny {
         /// Why, for the device and the log.
         detail: String,
@@ -597,6 +612,8 @@ pub struct CertificateRecord {
     pub source: Option<IpAddr>,
     /// The certificate that this one renews.
     pub renews: Option<[u8; 32]>,
+    /// The first certificate of the pair that this one is the second of.
+    pub sibling_of: Option<[u8; 32]>,
     /// When it was issued.
     pub issued_at: Timestamp,
 }
@@ -642,6 +659,8 @@ pub struct CertificateSearch {
     pub signature_algorithm: Option<String>,
     /// The kind of the subject's key.
     pub key_algorithm: Option<String>,
+    /// Only siblings, or none of them.
+    pub siblings: Option<bool>,
     /// The most to give; 0 is 100.
     pub limit: usize,
     /// How many to leave out first.

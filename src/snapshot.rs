@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::algorithm::AlgorithmProfile;
+use crate::algorithm::{AlgorithmProfile, IssuerRef};
 use crate::crypto::RaIdentity;
 use crate::policy::{DeviceGroup, Endpoint};
 use crate::upstream::UpstreamCa;
@@ -68,6 +68,11 @@ impl Snapshot {
     /// The issuer of a profile.
     pub fn upstream_of(&self, profile: &AlgorithmProfile) -> Option<&Arc<dyn UpstreamCa>> {
         self.upstreams.get(&profile.issuer.upstream)
+    }
+
+    /// The chain of an issuer, as far as it is known: the issuing certificate first, the root last.
+    pub fn chain_of(&self, issuer: &IssuerRef) -> Arc<[Arc<Certificate>]> {
+        self.upstreams.get(&issuer.upstream).and_then(|upstream| upstream.chain(&issuer.ca)).unwrap_or_default()
     }
 
     /// The digest as hex.

@@ -168,7 +168,7 @@ async fn carry_on(enroller: &Enroller, transaction: Transaction, attempt: Attemp
     if attempt.state == AttemptState::Submitted {
         // It may have reached the issuer before a crash: only an issuer that finds it again may be asked again. The local CA, for
         // one, gives the same serial for the same key.
-        let finds = snapshot.upstreams.get(&order.issuer.upstream).and_then(|upstream| upstream.capabilities(&order.issuer.ca));
+        let finds = snapshot.upstreams.get(&attempt.upstream).and_then(|upstream| upstream.capabilities(&attempt.ca));
         if !finds.is_some_and(|capabilities| capabilities.can_find_again) {
             return crate::enroll::issue::leave_unknown(
                 &core,
@@ -179,5 +179,5 @@ async fn carry_on(enroller: &Enroller, transaction: Transaction, attempt: Attemp
             .await;
         }
     }
-    carry(core, Work { snapshot, transaction, attempt, order, reply: None }).await.map(drop)
+    carry(core, Work::new(snapshot, transaction, attempt, order, None)).await.map(drop)
 }

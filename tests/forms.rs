@@ -1,12 +1,22 @@
 //! The forms in which a signature stands in a certificate: alternative signatures, pairs, and every shipped profile.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod support;
 
-use ravelin::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use ravelin::algorithm::{Digest, Form, KeyAlgorithm, SignatureAlgorithm};
 use ravelin::crypto::{Signer, provider};
+use ravelin::enroll::Outcome;
+use ravelin::enroll::query::{Query, Question};
+use ravelin::inventory::{AttemptState, CertificateRecord, CertificateSearch, CertificateStatus, TransactionState};
+use ravelin::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Revoke, Submission, UpstreamCa, UpstreamError};
+use ravelin::x509::crl::{RevocationReason, read_crl};
 use ravelin::x509::csr::CsrTemplate;
 use ravelin::x509::{Certificate, DistinguishedName, VerifiedCsr, X509Error, alternative, related};
+use support::{Device, ROUTERS, World, Wrap};
 
 /// A file of the vectors folder beside the project, if it is there.
 fn vector(name: &str) -> Option<Vec<u8>> {
@@ -125,5 +135,278 @@ fn a_certificate_is_named_by_the_digest_of_its_signature() {
         let key = key(algorithm);
         let der = ravelin::x509::builder::self_signed(&name, key.as_ref(), digest, now).unwrap();
         assert_eq!(related::digest_for(&Certificate::from_der(&der).unwrap()), expected);
+    }
+}
+
+// Pairs
+
+const PAIRED: &str = "paired-ecdsa-p256-mldsa65";
+
+fn on(profile: &str) -> String {
+    ROUTERS.replace("profile = \"ecdsa-p256\"", &format!("profile = \"{profile}\""))
+}
+
+fn paired_world() -> World {
+    paired_world_with(Arc::new(|upstream| upstream))
+}
+
+fn paired_world_with(wrap: Wrap) -> World {
+    World::prepared(&[("routers", &on(PAIRED))], "", wrap, |folder| {
+        support::create_ca(folder, "ml-dsa-65", KeyAlgorithm::MlDsa65, None);
+    })
+}
+
+/// The records of the certificate that an answer names, and of its sibling.
+async fn pair(world: &World, answer: &str) -> (CertificateRecord, CertificateRecord) {
+    let first = world.certificate(answer).await;
+    let record = world.inventory.certificate(&first.fingerprint()).await.unwrap().unwrap();
+    let sibling = world.inventory.sibling(&first.fingerprint()).await.unwrap().expect("a sibling");
+    assert_eq!(world.inventory.sibling(&sibling.fingerprint).await.unwrap(), Some(record.clone()));
+    (record, sibling)
+}
+
+async fn enroll(world: &World, device: &Device) -> String {
+    let challenge = world.challenge("routers").await;
+    world.enroll(world.request("routers", device, Some(&challenge))).await
+}
+
+async fn status(world: &World, fingerprint: &[u8; 32]) -> CertificateStatus {
+    world.inventory.certificate(fingerprint).await.unwrap().unwrap().status
+}
+
+#[tokio::test]
+async fn a_pair_is_two_certificates_for_one_key() {
+    let world = paired_world();
+    let device = Device::new("r1");
+    let answer = enroll(&world, &device).await;
+    assert!(answer.starts_with("issued "), "{answer}");
+    let (record, sibling) = pair(&world, &answer).await;
+    assert_eq!(sibling.sibling_of, Some(record.fingerprint));
+    let [first, second] = [&record, &sibling].map(|record| Certificate::from_der(&record.der).unwrap());
+    assert_eq!((first.spki(), first.subject()), (second.spki(), second.subject()));
+    assert_eq!(first.signature_algorithm(), Some(SignatureAlgorithm::EcdsaSha256));
+    assert_eq!(second.signature_algorithm(), Some(SignatureAlgorithm::MlDsa65));
+    assert_eq!((first.is_related_to(&second), second.is_related_to(&first)), (None, Some(true)));
+    let snapshot = world.snapshot.load();
+    for (certificate, ca) in [(&first, "ecdsa-p256"), (&second, "ml-dsa-65")] {
+        let chain = snapshot.upstreams["local"].chain(ca).unwrap();
+        certificate.verify_signed_by(chain[0].spki()).unwrap();
+    }
+
+    let transaction = world.inventory.transaction(record.transaction).await.unwrap().unwrap();
+    assert_eq!((transaction.state, transaction.certificate), (TransactionState::Issued, Some(record.fingerprint)));
+    let attempts = world.inventory.attempts(record.transaction).await.unwrap();
+    let said: Vec<_> = attempts.iter().map(|attempt| (attempt.ca.as_str(), attempt.state)).collect();
+    assert_eq!(said, [("ecdsa-p256", AttemptState::Issued), ("ml-dsa-65", AttemptState::Issued)]);
+    let events: Vec<_> = world.inventory.audit_log(0, 10).await.unwrap().into_iter().map(|r| r.event.event).collect();
+    assert_eq!(events, ["challenge.created", "order.placed", "certificate.issued", "certificate.issued"]);
+
+    let search = async |siblings| {
+        let search = CertificateSearch { siblings, ..Default::default() };
+        world.inventory.certificates(&search).await.unwrap().len()
+    };
+    assert_eq!((search(None).await, search(Some(true)).await, search(Some(false)).await), (2, 1, 1));
+    let search = CertificateSearch { text: Some(hex::encode(record.fingerprint)), ..Default::default() };
+    assert_eq!(world.inventory.certificates(&search).await.unwrap().len(), 2, "who looks for one finds both");
+    let since = record.issued_at - std::time::Duration::from_secs(60);
+    assert_eq!(world.inventory.issued_to_device("routers", "commonName=r1", since).await.unwrap(), 1, "a pair counts once");
+}
+
+#[tokio::test]
+async fn the_sibling_is_fetched_by_its_serial() {
+    let world = paired_world();
+    let device = Device::new("r1");
+    let answer = enroll(&world, &device).await;
+    let (record, sibling) = pair(&world, &answer).await;
+    let snapshot = world.snapshot.load_full();
+    let endpoint = Arc::clone(snapshot.endpoints.iter().find(|e| e.name == "routers").unwrap());
+    let signer = Arc::new(Certificate::from_der(&record.der).unwrap());
+    let ask = async |question| {
+        let (snapshot, endpoint, signer) = (Arc::clone(&snapshot), Arc::clone(&endpoint), Arc::clone(&signer));
+        world.enroller.query(Query { snapshot, endpoint, signer, question }).await.unwrap()
+    };
+    // By its issuer, and by the name of the RA, which is all that a client may know.
+    let ra = snapshot.ra.signer_certificate.subject().der().to_vec();
+    for issuer in [sibling.issuer.clone(), ra] {
+        match ask(Question::Certificate { issuer, serial: sibling.serial.clone() }).await {
+            Outcome::Certificate(found) => assert_eq!(found.der(), sibling.der),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(world.enroller.revoke(&sibling, RevocationReason::KeyCompromise, "tester").await.unwrap());
+    for record in [&record, &sibling] {
+        assert_eq!(status(&world, &record.fingerprint).await, CertificateStatus::Revoked);
+        match ask(Question::Crl { issuer: record.issuer.clone(), serial: record.serial.clone() }).await {
+            Outcome::Crl(crl) => assert_eq!(read_crl(&crl).unwrap().revoked[0].serial, record.serial),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!world.enroller.revoke(&record, RevocationReason::KeyCompromise, "tester").await.unwrap(), "both are revoked already");
+}
+
+/// A renewal makes a new pair and takes the place of the old one, whichever of the two the device shows.
+#[tokio::test]
+async fn a_pair_is_renewed_as_a_pair() {
+    for shows_sibling in [false, true] {
+        let world = paired_world();
+        let mut device = Device::new("r1");
+        let answer = enroll(&world, &device).await;
+        let old = pair(&world, &answer).await;
+        let shown = if shows_sibling { &old.1 } else { &old.0 };
+        device.certificate = Some(Arc::new(Certificate::from_der(&shown.der).unwrap()));
+        world.clock.forward(340 * 86_400);
+        let answer = world.enroll(world.request("routers", &device, None)).await;
+        assert!(answer.starts_with("issued "), "{answer}");
+        let new = pair(&world, &answer).await;
+        assert_eq!(new.0.renews, Some(shown.fingerprint));
+        if !shows_sibling {
+            assert_eq!(new.1.renews, Some(old.1.fingerprint));
+        }
+        for (record, expected) in [
+            (&old.0, CertificateStatus::Superseded),
+            (&old.1, CertificateStatus::Superseded),
+            (&new.0, CertificateStatus::Valid),
+            (&new.1, CertificateStatus::Valid),
+        ] {
+            assert_eq!(status(&world, &record.fingerprint).await, expected);
+        }
+
+        // Another form takes the place of both.
+        device.certificate = Some(Arc::new(Certificate::from_der(&new.0.der).unwrap()));
+        world.change_policy("routers", &on("ml-dsa-65"));
+        world.clock.forward(340 * 86_400);
+        let answer = world.enroll(world.request("routers", &device, None)).await;
+        let single = world.certificate(&answer).await;
+        assert_eq!(single.signature_algorithm(), Some(SignatureAlgorithm::MlDsa65));
+        assert_eq!(world.inventory.sibling(&single.fingerprint()).await.unwrap(), None);
+        for record in [&new.0, &new.1] {
+            assert_eq!(status(&world, &record.fingerprint).await, CertificateStatus::Superseded);
+        }
+    }
+}
+
+/// What the sibling's issuer says to the next submissions, instead of issuing.
+struct Moody {
+    inner: Arc<dyn UpstreamCa>,
+    says: Arc<Mutex<Vec<Submission>>>,
+    asked: Arc<AtomicUsize>,
+    finds_again: bool,
+}
+
+#[async_trait]
+impl UpstreamCa for Moody {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn capabilities(&self, ca: &str) -> Option<Capabilities> {
+        let can = self.inner.capabilities(ca)?;
+        Some(Capabilities { can_find_again: self.finds_again || ca != "ml-dsa-65", ..can })
+    }
+    async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
+        if order.issuer.ca == "ml-dsa-65" {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            assert_eq!((order.form, order.signature), (Form::Single, SignatureAlgorithm::MlDsa65));
+            if let Some(said) = self.says.lock().unwrap().pop() {
+                return said;
+            }
+        }
+        self.inner.submit(order, key).await
+    }
+    async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission {
+        assert_eq!(reference, "ticket");
+        self.inner.submit(order, &IdempotencyKey([1; 16])).await
+    }
+    fn chain(&self, ca: &str) -> Option<Arc<[Arc<Certificate>]>> {
+        self.inner.chain(ca)
+    }
+    async fn health(&self) -> Result<(), UpstreamError> {
+        self.inner.health().await
+    }
+    fn revoke(&self) -> Option<&dyn Revoke> {
+        self.inner.revoke()
+    }
+}
+
+fn moody(says: Vec<Submission>, finds_again: bool) -> (World, Arc<AtomicUsize>) {
+    let (says, asked) = (Arc::new(Mutex::new(says)), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    let world = paired_world_with(Arc::new(move |inner| {
+        Arc::new(Moody { inner, says: Arc::clone(&says), asked: Arc::clone(&count), finds_again })
+    }));
+    (world, asked)
+}
+
+#[tokio::test]
+async fn the_worker_carries_on_between_the_legs() {
+    let not_now = Submission::Rejected { reason: "not now".into(), retryable: true };
+    let later =
+        Submission::Waiting { reference: "ticket".into(), retry_after: std::time::Duration::from_secs(5) };
+    for said in [not_now, later] {
+        let (world, _) = moody(vec![said], true);
+        let device = Device::new("r1");
+        let challenge = world.challenge("routers").await;
+        let request = world.request("routers", &device, Some(&challenge));
+        assert_eq!(world.enroll(request.clone()).await, "pending");
+        let [first] = &world.inventory.certificates(&CertificateSearch::default()).await.unwrap()[..] else { panic!("one") };
+        // Nobody was given it, and a restart finds the open attempt.
+        let world = world.restart();
+        world.clock.forward(20);
+        assert_eq!(world.work().await, 1);
+        let mut again = request;
+        again.message = [9; 32];
+        again.snapshot = world.snapshot.load_full();
+        let answer = world.enroll(again).await;
+        assert!(answer.starts_with("issued "), "{answer}");
+        let (record, _) = pair(&world, &answer).await;
+        assert_eq!(record.fingerprint, first.fingerprint, "the first one was not issued twice");
+        assert_eq!(world.inventory.statistics().await.unwrap().certificates, 2);
+        assert_eq!(world.work().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_sibling_that_is_refused_takes_the_first_one_with_it() {
+    let never = Submission::Rejected { reason: "never".into(), retryable: false };
+    let (world, asked) = moody(vec![never], true);
+    let device = Device::new("r1");
+    let challenge = world.challenge("routers").await;
+    let answer = world.enroll(world.request("routers", &device, Some(&challenge))).await;
+    assert_eq!((answer.as_str(), asked.load(Ordering::SeqCst)), ("refused upstream-rejected", 1));
+    let [first] = &world.inventory.certificates(&CertificateSearch::default()).await.unwrap()[..] else { panic!("one") };
+    assert_eq!(first.status, CertificateStatus::Revoked);
+    assert_eq!(first.revocation_reason, Some(RevocationReason::CessationOfOperation));
+    // The challenge is free again, and the next try brings a whole pair.
+    let answer = world.enroll(world.request("routers", &device, Some(&challenge))).await;
+    let (record, sibling) = pair(&world, &answer).await;
+    assert_eq!((record.status, sibling.status), (CertificateStatus::Valid, CertificateStatus::Valid));
+    assert_ne!(record.serial, first.serial);
+}
+
+#[tokio::test]
+async fn an_operator_decides_about_the_leg_that_is_unclear() {
+    for approves in [true, false] {
+        let unclear = Submission::Unknown { reason: "the line broke".into() };
+        let (world, asked) = moody(vec![unclear], false);
+        let device = Device::new("r1");
+        let challenge = world.challenge("routers").await;
+        let request = world.request("routers", &device, Some(&challenge));
+        assert_eq!(world.enroll(request.clone()).await, "pending");
+        let [open] = &world.inventory.transactions(TransactionState::Unknown, 10).await.unwrap()[..] else { panic!("one") };
+        let first = open.certificate.expect("the first certificate");
+        match approves {
+            true => {
+                world.enroller.approve(open.id, "tester").await.unwrap();
+                assert_eq!(world.work().await, 1);
+                let issued = world.inventory.transaction(open.id).await.unwrap().unwrap();
+                assert_eq!((issued.state, issued.certificate), (TransactionState::Issued, Some(first)));
+                assert!(world.inventory.sibling(&first).await.unwrap().is_some());
+                assert_eq!(asked.load(Ordering::SeqCst), 2);
+            }
+            false => {
+                world.enroller.deny(open.id, "too late", "tester").await.unwrap();
+                assert_eq!(status(&world, &first).await, CertificateStatus::Revoked);
+                assert!(world.enroll(request).await.starts_with("refused"));
+            }
+        }
     }
 }

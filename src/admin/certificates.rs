@@ -27,6 +27,7 @@ pub(super) async fn search(control: &Control, call: &Call) -> Handled {
         "issued_after",
         "signature_algorithm",
         "key_algorithm",
+        "siblings",
         "limit",
         "offset",
     ];
@@ -44,6 +45,7 @@ pub(super) async fn search(control: &Control, call: &Call) -> Handled {
         issued_after: call.parameter("issued_after")?,
         signature_algorithm: call.parameter("signature_algorithm")?,
         key_algorithm: call.parameter("key_algorithm")?,
+        siblings: call.parameter("siblings")?,
         limit: call.parameter::<usize>("limit")?.unwrap_or(100).min(MOST),
         offset: call.parameter("offset")?.unwrap_or(0),
     };
@@ -58,6 +60,10 @@ pub(super) async fn show(control: &Control, id: &str) -> Handled {
     view["der"] = json!(BASE64_STANDARD.encode(&row.der));
     if let Ok(certificate) = Certificate::from_der(&row.der) {
         view["pem"] = json!(certificate.to_pem());
+        view["alternative_signature_algorithm"] = json!(certificate.alternative_signature_algorithm());
+    }
+    if let Some(sibling) = control.inventory().sibling(&row.fingerprint).await? {
+        view["sibling"] = views::certificate(&sibling, control.enroller.now());
     }
     Ok(view)
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::algorithm::AlgorithmProfile;
+use crate::algorithm::{AlgorithmProfile, SignatureAlgorithm, size};
 use crate::inventory::{CertificateRecord, Challenge, Transaction};
 use crate::policy::{ChallengePolicy, DeviceGroup};
 use crate::snapshot::Snapshot;
@@ -52,7 +52,7 @@ pub fn certificate(row: &CertificateRecord, now: Timestamp) -> Value {
         "revoked_at": row.revoked_at, "revocation_reason": row.revocation_reason, "group": row.group, "profile": row.profile,
         "upstream": row.upstream, "ca": row.ca, "device": row.device, "transaction": row.transaction,
         "authenticated_by": row.authenticated_by, "source": row.source, "renews": row.renews.map(hex::encode),
-        "issued_at": row.issued_at,
+        "sibling_of": row.sibling_of.map(hex::encode), "issued_at": row.issued_at,
     })
 }
 
@@ -85,15 +85,43 @@ pub fn group(group: &DeviceGroup, snapshot: &Snapshot) -> Value {
     })
 }
 
-/// An algorithm profile.
+/// An algorithm profile, with how large things get under it.
 pub fn profile(profile: &AlgorithmProfile, snapshot: &Snapshot) -> Value {
+    let on = |name: &str| name == profile.name;
     let groups: Vec<&str> =
-        snapshot.groups.values().filter(|group| group.profile == profile.name).map(|group| group.name.as_str()).collect();
+        snapshot.groups.values().filter(|group| on(&group.profile)).map(|group| group.name.as_str()).collect();
+    let candidate_of: Vec<&str> = snapshot
+        .groups
+        .values()
+        .filter(|group| !on(&group.profile) && group.profiles().any(on))
+        .map(|group| group.name.as_str())
+        .collect();
+    let fallback_of: Vec<&str> = snapshot
+        .profiles
+        .values()
+        .filter(|other| other.fallback.as_deref().is_some_and(on))
+        .map(|other| other.name.as_str())
+        .collect();
+    let strength = |algorithm: SignatureAlgorithm| match algorithm.nist_level() {
+        Some(level) => json!(level),
+        None => Value::Null,
+    };
+    let (smallest, largest) = profile.certificate_lens();
+    let extensions = &profile.extensions;
     json!({
         "name": profile.name, "description": profile.description,
         "accepts": profile.accepts.iter().map(ToString::to_string).collect::<Vec<_>>(), "form": profile.form,
-        "signature": profile.signature, "issuer": format!("{}/{}", profile.issuer.upstream, profile.issuer.ca),
-        "validity": span(profile.validity), "max_reply": profile.max_reply, "groups": groups,
+        "signature": profile.signature, "alternative": profile.alternative, "issuer": profile.issuer.to_string(),
+        "alternative_issuer": profile.alternative_issuer.as_ref().map(ToString::to_string),
+        "post_quantum": profile.is_post_quantum(), "nist_level": strength(profile.alternative.unwrap_or(profile.signature)),
+        "signature_octets": profile.signature.typical_len(),
+        "alternative_octets": profile.alternative.map(SignatureAlgorithm::typical_len),
+        "certificate_octets": [smallest, largest],
+        "reply_octets": [size::reply_len(smallest, 0), size::reply_len(largest, 0)],
+        "validity": span(profile.validity), "max_reply": profile.max_reply, "fallback": profile.fallback,
+        "key_usage": profile.key_usage,
+        "extensions": if extensions.is_empty() { Value::Null } else { json!(extensions) },
+        "groups": groups, "candidate_of": candidate_of, "fallback_of": fallback_of,
     })
 }
 

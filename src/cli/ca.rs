@@ -17,7 +17,7 @@ use crate::crypto::CryptoPool;
 use crate::server::{Folder, Lock, OpenError};
 use crate::upstream::UpstreamCa;
 use crate::upstream::local::{LocalCa, NewCa, NextCa};
-use crate::x509::{Certificate, DistinguishedName};
+use crate::x509::{Certificate, DistinguishedName, spki};
 
 /// `ravelin ca`.
 #[derive(Debug, Subcommand)]
@@ -71,10 +71,14 @@ pub enum CaCommand {
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Its name: that of its folder, and what algorithm profiles call it
-    pub name: String,
+    #[arg(required_unless_present = "profile", conflicts_with = "profile")]
+    pub name: Option<String>,
+    /// Make the CAs that this algorithm profile and its fallbacks name, as far as they are not there
+    #[arg(long, value_name = "PROFILE", conflicts_with_all = ["subject", "alternative", "crl_url", "no_crl_url", "parent", "path_len"])]
+    pub profile: Option<String>,
     /// Its subject, such as O=Example,CN=Example Device CA
-    #[arg(long, value_name = "NAME")]
-    pub subject: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "profile")]
+    pub subject: Option<String>,
     /// Its key
     #[arg(long, value_name = "KEY", default_value = "ecdsa-p256")]
     pub key: KeyAlgorithm,
@@ -111,12 +115,13 @@ impl CaCommand {
                     output::json(&json!({ "cas": views }));
                     return Ok(Exit::Ok);
                 }
-                let mut table = output::Table::new(&["NAME", "SUBJECT", "KEY", "EXPIRES", "NEXT"]);
+                let mut table = output::Table::new(&["NAME", "SUBJECT", "KEY", "ALTERNATIVE", "EXPIRES", "NEXT"]);
                 for one in &views {
                     table.row([
                         output::text(one, "name"),
                         output::text(one, "subject"),
                         output::text(one, "key"),
+                        output::text(one, "alternative"),
                         output::time(one, "not_after"),
                         output::time(one, "next_not_after"),
                     ]);
@@ -135,14 +140,17 @@ impl CaCommand {
                     output::print(&certificate.to_pem());
                 }
             }
+            CaCommand::Create(CreateArgs { profile: Some(profile), .. }) => create_for_profile(global, &config, &profile).await?,
             CaCommand::Create(args) => {
                 let (upstream, dir) = local_upstream(&config)?;
                 let changing = Changing::begin(global, &config).await?;
                 let passphrase = Folder::of(&config).passphrase()?;
-                let subject = DistinguishedName::parse(&args.subject, true)?;
+                // Clap sees to it that they are there without a profile.
+                let (name, subject) = (args.name.unwrap_or_default(), args.subject.unwrap_or_default());
+                let subject = DistinguishedName::parse(&subject, true)?;
                 let mut crl_urls = args.crl_url;
                 if crl_urls.is_empty() && !args.no_crl_url {
-                    crl_urls.push(setup::crl_url(&config.server.public_url, upstream, &args.name));
+                    crl_urls.push(setup::crl_url(&config.server.public_url, upstream, &name));
                 }
                 let new = NewCa {
                     subject,
@@ -154,8 +162,8 @@ impl CaCommand {
                     path_len: args.path_len,
                     parent: args.parent,
                 };
-                LocalCa::create_ca(dir, &passphrase, &args.name, &new)?;
-                output::print(&format!("Made {upstream}/{}.\n", args.name));
+                LocalCa::create_ca(dir, &passphrase, &name, &new)?;
+                output::print(&format!("Made {upstream}/{name}.\n"));
                 changing.end().await?;
             }
             CaCommand::Next { name, key, alternative, validity } => {
@@ -187,6 +195,26 @@ impl CaCommand {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Makes what a profile lacks.
+async fn create_for_profile(global: &Global, config: &Config, name: &str) -> Result<(), Failed> {
+    let profile = config.profile(name).ok_or_else(|| {
+        let known: Vec<_> = config.profiles.iter().map(|profile| profile.name.as_str()).collect();
+        Failed::new(format!("there is no profile {name:?}; known are {}", known.join(", ")))
+    })?;
+    let changing = Changing::begin(global, config).await?;
+    let passphrase = Folder::of(config).passphrase()?;
+    let missing = setup::missing_cas_of(config, profile);
+    for ca in &missing {
+        ca.create(&passphrase)?;
+        output::print(&format!("Made {ca}.\n"));
+    }
+    if missing.is_empty() {
+        output::print(&format!("All CAs that profile {name} names are there.\n"));
+        return Ok(());
+    }
+    changing.end().await
 }
 
 /// A change to key files: no two processes at a time, and a running server takes it up at the end.
@@ -263,6 +291,7 @@ fn view(local: &LocalCa, name: &str) -> Value {
     json!({
         "name": name,
         "subject": certificate.subject().to_string(),
+        "alternative": certificate.alternative_spki().and_then(|spki| spki::key_algorithm(spki).ok()),
         "issuer": certificate.issuer().to_string(),
         "serial": certificate.serial_hex(),
         "key": certificate.key(),

@@ -28,6 +28,9 @@ pub enum CertificateCommand {
     Export {
         /// Serial or SHA-256 fingerprint in hex, or the start of it if that is unique
         id: String,
+        /// The other certificate of the pair instead
+        #[arg(long)]
+        sibling: bool,
         /// PEM or DER
         #[arg(long, value_enum, default_value_t = Format::Pem)]
         format: Format,
@@ -35,7 +38,7 @@ pub enum CertificateCommand {
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Revoke one, at the CA that issued it too
+    /// Revoke one, at the CA that issued it too, and its sibling with it
     Revoke {
         /// Serial or SHA-256 fingerprint in hex, or the start of it if that is unique
         id: String,
@@ -80,6 +83,9 @@ pub struct ListArgs {
     /// With such a key, such as rsa-2048
     #[arg(long, value_name = "KEY")]
     pub key_algorithm: Option<String>,
+    /// Only the second certificates of pairs (true), or none of them (false)
+    #[arg(long, value_name = "BOOLEAN")]
+    pub siblings: Option<bool>,
     /// The most to list
     #[arg(long, default_value_t = 100)]
     pub limit: usize,
@@ -101,8 +107,14 @@ impl CertificateCommand {
                 let one = fetch(&connection, &id).await?;
                 if json { output::json(&one) } else { output::print(&describe(&one)) }
             }
-            CertificateCommand::Export { id, format, out } => {
-                let one = fetch(&connection, &id).await?;
+            CertificateCommand::Export { id, sibling, format, out } => {
+                let mut one = fetch(&connection, &id).await?;
+                if sibling {
+                    let Some(other) = one["sibling"]["fingerprint"].as_str().map(str::to_owned) else {
+                        return Err(Failed::new(format!("certificate {id} is of no pair")));
+                    };
+                    one = fetch(&connection, &other).await?;
+                }
                 let bytes = match format {
                     Format::Pem => output::text(&one, "pem").into_bytes(),
                     Format::Der => BASE64_STANDARD.decode(output::text(&one, "der"))?,
@@ -140,6 +152,7 @@ async fn list(connection: &Connection, args: ListArgs) -> Result<(), Failed> {
             ("expires_before", args.expires_before.map(|at| at.to_string())),
             ("signature_algorithm", args.signature_algorithm),
             ("key_algorithm", args.key_algorithm),
+            ("siblings", args.siblings.map(|only| only.to_string())),
             ("limit", Some(args.limit.to_string())),
             ("offset", Some(args.offset.to_string())),
         ],
@@ -168,6 +181,14 @@ async fn list(connection: &Connection, args: ListArgs) -> Result<(), Failed> {
 
 fn describe(one: &Value) -> String {
     let text = |field: &str| output::text(one, field);
+    let sibling = match &one["sibling"] {
+        Value::Null => String::new(),
+        other => {
+            let which = if one["sibling_of"].is_null() { "second" } else { "first" };
+            let (serial, signature) = (output::text(other, "serial"), output::text(other, "signature_algorithm"));
+            format!("{serial}, the {which} of the pair, signed with {signature} by {}", output::text(other, "issuer"))
+        }
+    };
     output::fields(&[
         ("subject", text("subject")),
         ("names", text("subject_alt_names")),
@@ -178,6 +199,8 @@ fn describe(one: &Value) -> String {
         ("valid until", output::time(one, "not_after")),
         ("key", text("key_algorithm")),
         ("signed with", text("signature_algorithm")),
+        ("and besides with", text("alternative_signature_algorithm")),
+        ("sibling", sibling),
         ("status", text("status")),
         ("revoked", output::time(one, "revoked_at")),
         ("reason", text("revocation_reason")),

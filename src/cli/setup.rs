@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Failed;
-use crate::algorithm::{AlgorithmProfile, KeyAlgorithm, SignatureAlgorithm};
-use crate::config::{Config, UpstreamKind};
+use crate::algorithm::{AlgorithmProfile, Form, KeyAlgorithm, SignatureAlgorithm};
+use crate::config::{Config, UpstreamKind, in_use};
 use crate::crypto::CryptoPool;
 use crate::ra::{RaKeys, RaSubjects};
 use crate::server::Folder;
@@ -71,26 +71,34 @@ pub fn make(config: &Config) -> Result<Made, Failed> {
         let subjects = RaSubjects::named("Ravelin")?;
         ra.self_made(&local, ca, &subjects, now - jiff::SignedDuration::try_from(BACKDATE)?, RA_VALIDITY, now)?;
     }
-    Ok(Made { cas: missing.iter().map(|ca| format!("{}/{}", ca.upstream, ca.name)).collect(), ra: needs_ra })
+    Ok(Made { cas: missing.iter().map(ToString::to_string).collect(), ra: needs_ra })
 }
 
 /// A CA that a profile names and that is not there.
-struct MissingCa<'a> {
+pub struct MissingCa<'a> {
     public_url: &'a str,
     upstream: &'a str,
     dir: &'a Path,
     name: &'a str,
     key: KeyAlgorithm,
+    alternative: Option<KeyAlgorithm>,
+}
+
+impl std::fmt::Display for MissingCa<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.upstream, self.name)
+    }
 }
 
 impl MissingCa<'_> {
-    fn create(&self, passphrase: &str) -> Result<(), Failed> {
+    /// Makes it.
+    pub fn create(&self, passphrase: &str) -> Result<(), Failed> {
         let subject = DistinguishedName::parse(&format!("O=Ravelin,CN=Ravelin {} CA", self.name), true)?;
         let now = Timestamp::now();
         let new = NewCa {
             subject,
             key: self.key,
-            alternative: None,
+            alternative: self.alternative,
             not_before: now - jiff::SignedDuration::try_from(BACKDATE)?,
             validity: CA_VALIDITY,
             crl_urls: vec![crl_url(self.public_url, self.upstream, self.name)],
@@ -112,21 +120,46 @@ fn local_dir<'a>(config: &'a Config, upstream: &str) -> Option<&'a Path> {
     })
 }
 
+/// The CAs that are made without being asked for: for the profiles that devices may come to be on, and for a few that people try next.
+/// All others are made by `ravelin ca create --profile NAME`.
 fn missing_cas(config: &Config) -> Vec<MissingCa<'_>> {
-    let mut missing: Vec<MissingCa<'_>> = Vec::new();
-    for profile in &config.profiles {
-        let issuer = &profile.issuer;
+    let mut missing = Vec::new();
+    for profile in config.profiles.iter().filter(|profile| READY.contains(&profile.name.as_str()) || in_use(config, profile)) {
+        add_missing(config, profile, &mut missing);
+    }
+    missing
+}
+
+/// The embedded CAs that this profile and its fallbacks name and that are not there.
+pub fn missing_cas_of<'a>(config: &'a Config, profile: &'a AlgorithmProfile) -> Vec<MissingCa<'a>> {
+    let mut missing = Vec::new();
+    let mut step = Some(profile);
+    for _ in 0..=config.profiles.len() {
+        let Some(here) = step else { break };
+        add_missing(config, here, &mut missing);
+        step = here.fallback.as_deref().and_then(|next| config.profile(next)).map(std::sync::Arc::as_ref);
+    }
+    missing
+}
+
+/// The shipped profiles whose CAs are there from the start: their keys are made in no time, but for the one of RSA.
+const READY: [&str; 4] = ["rsa-sha256", "ecdsa-p256", "ecdsa-p384", "ml-dsa-65"];
+
+fn add_missing<'a>(config: &'a Config, profile: &'a AlgorithmProfile, missing: &mut Vec<MissingCa<'a>>) {
+    let alternative = profile.alternative.filter(|_| profile.form == Form::Catalyst).and_then(ca_key);
+    let own = (profile.signature, &profile.issuer, alternative);
+    let sibling = profile.sibling().map(|(signature, issuer)| (signature, issuer, None));
+    for (signature, issuer, alternative) in std::iter::once(own).chain(sibling) {
         let Some(dir) = local_dir(config, &issuer.upstream) else { continue };
         let known = missing.iter().any(|ca| ca.upstream == issuer.upstream && ca.name == issuer.ca);
-        if let Some(key) = ca_key(profile.signature)
+        if let Some(key) = ca_key(signature)
             && !known
             && !dir.join(&issuer.ca).exists()
         {
             let public_url = &config.server.public_url;
-            missing.push(MissingCa { public_url, upstream: &issuer.upstream, dir, name: &issuer.ca, key });
+            missing.push(MissingCa { public_url, upstream: &issuer.upstream, dir, name: &issuer.ca, key, alternative });
         }
     }
-    missing
 }
 
 /// The CA that certifies the RA: one with an RSA key if there is one, since that is what the oldest devices can check.
@@ -139,7 +172,8 @@ fn ra_issuer(config: &Config) -> Option<(&str, &Path, &str)> {
     config
         .profiles
         .iter()
-        .filter(|profile| !profile.signature.is_post_quantum())
+        .filter(|profile| !profile.signature.is_post_quantum() && profile.form != Form::Catalyst)
+        .filter(|profile| local_dir(config, &profile.issuer.upstream).is_some_and(|dir| dir.join(&profile.issuer.ca).exists()))
         .filter_map(|profile| local_dir(config, &profile.issuer.upstream).map(|dir| (profile, dir)))
         .min_by_key(|(profile, _)| rank(profile))
         .map(|(profile, dir)| (profile.issuer.upstream.as_str(), dir, profile.issuer.ca.as_str()))
@@ -147,13 +181,14 @@ fn ra_issuer(config: &Config) -> Option<(&str, &Path, &str)> {
 
 /// Whether a CA with this key signs so.
 pub fn can_sign(key: KeyAlgorithm, signature: SignatureAlgorithm) -> bool {
-    match (ca_key(signature), key) {
-        (Some(KeyAlgorithm::Rsa(_)), KeyAlgorithm::Rsa(_)) => true,
-        (needed, key) => needed == Some(key),
+    match key {
+        // A curve goes with its digest in what the embedded CA signs.
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521 => ca_key(signature) == Some(key),
+        _ => signature.fits(key),
     }
 }
 
-/// The key of a CA that signs so; `None` where the embedded CA makes none.
+/// The key of a CA that signs so; `None` where no certificate is signed so any more.
 fn ca_key(signature: SignatureAlgorithm) -> Option<KeyAlgorithm> {
     use SignatureAlgorithm::*;
     Some(match signature {
@@ -162,7 +197,6 @@ fn ca_key(signature: SignatureAlgorithm) -> Option<KeyAlgorithm> {
         EcdsaSha256 => KeyAlgorithm::EcdsaP256,
         EcdsaSha384 => KeyAlgorithm::EcdsaP384,
         EcdsaSha512 => KeyAlgorithm::EcdsaP521,
-        // One kind of key only; none is made for the outdated ones, which no certificate is signed with.
         other => return other.only_key(),
     })
 }

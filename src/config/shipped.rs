@@ -14,9 +14,22 @@ pub struct Shipped {
 
 /// The algorithm profiles.
 pub const PROFILES: &[Shipped] = &[
+    Shipped { name: "catalyst-ecdsa-p256-mldsa65", text: include_str!("../../algorithms/catalyst-ecdsa-p256-mldsa65.toml") },
+    Shipped { name: "catalyst-rsa-mldsa65", text: include_str!("../../algorithms/catalyst-rsa-mldsa65.toml") },
+    Shipped { name: "composite-mldsa65-ecdsa-p256", text: include_str!("../../algorithms/composite-mldsa65-ecdsa-p256.toml") },
+    Shipped { name: "composite-mldsa65-rsa3072-pss", text: include_str!("../../algorithms/composite-mldsa65-rsa3072-pss.toml") },
+    Shipped { name: "composite-mldsa87-ecdsa-p384", text: include_str!("../../algorithms/composite-mldsa87-ecdsa-p384.toml") },
     Shipped { name: "ecdsa-p256", text: include_str!("../../algorithms/ecdsa-p256.toml") },
     Shipped { name: "ecdsa-p384", text: include_str!("../../algorithms/ecdsa-p384.toml") },
+    Shipped { name: "ed25519", text: include_str!("../../algorithms/ed25519.toml") },
+    Shipped { name: "ml-dsa-44", text: include_str!("../../algorithms/ml-dsa-44.toml") },
+    Shipped { name: "ml-dsa-65", text: include_str!("../../algorithms/ml-dsa-65.toml") },
+    Shipped { name: "ml-dsa-87", text: include_str!("../../algorithms/ml-dsa-87.toml") },
+    Shipped { name: "paired-ecdsa-p256-mldsa65", text: include_str!("../../algorithms/paired-ecdsa-p256-mldsa65.toml") },
+    Shipped { name: "rsa-pss-sha256", text: include_str!("../../algorithms/rsa-pss-sha256.toml") },
     Shipped { name: "rsa-sha256", text: include_str!("../../algorithms/rsa-sha256.toml") },
+    Shipped { name: "slh-dsa-sha2-128s", text: include_str!("../../algorithms/slh-dsa-sha2-128s.toml") },
+    Shipped { name: "slh-dsa-shake-128f", text: include_str!("../../algorithms/slh-dsa-shake-128f.toml") },
 ];
 
 /// The policies.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::algorithm::SignatureAlgorithm;
 use crate::upstream::{Capabilities, IssuanceOrder};
 use crate::x509::extension::KeyUsage;
 use crate::x509::{Certificate, DistinguishedName};
@@ -54,7 +55,23 @@ pub fn inspect(
     if !certificate.issuer().matches(ca.subject()) {
         return Err(format!("it was issued by {}, configured is {}", certificate.issuer(), ca.subject()));
     }
-    certificate.verify_signed_by(ca.spki()).map_err(|error| format!("its signature by {}: {error}", ca.subject()))
+    certificate.verify_signed_by(ca.spki()).map_err(|error| format!("its signature by {}: {error}", ca.subject()))?;
+    if certificate.is_chameleon() {
+        return Err("another certificate is folded into it, which was not ordered".into());
+    }
+    match order.alternative {
+        Some(alternative) => alternatively(alternative, certificate, ca),
+        None => Ok(()),
+    }
+}
+
+/// Whether the alternative signature is the one that was ordered.
+fn alternatively(ordered: SignatureAlgorithm, certificate: &Certificate, ca: &Certificate) -> Result<(), String> {
+    if certificate.alternative_signature_algorithm() != Some(ordered) {
+        return Err(format!("it has no alternative signature by {ordered}, which the profile promises"));
+    }
+    let spki = ca.alternative_spki().ok_or_else(|| format!("{} names no key for alternative signatures", ca.subject()))?;
+    certificate.verify_alternative(spki).map_err(|error| format!("its alternative signature by {}: {error}", ca.subject()))
 }
 
 /// The names of an order as text, for people.

@@ -13,6 +13,7 @@ use super::approve::Approved;
 use super::core::{ANSWER, Core, LEASE, WRITE, after, before};
 use super::fault;
 use super::inspect::inspect;
+use super::pair::{self, First};
 use super::select_profile::Ordered;
 use super::stage::{Settled, StageFuture};
 use super::{EnrollError, IssuedCertificate, Outcome, Rejection, RejectionCode, Reply, challenge};
@@ -76,13 +77,8 @@ async fn issue(core: Arc<Core>, ordered: Ordered) -> Result<Settled, EnrollError
     fault::point("after-open");
     let request = &ordered.permitted.authenticated.grouped.recorded.request;
     let (id, patience) = (transaction.id, request.snapshot.patience);
-    let work = Work {
-        snapshot: Arc::clone(&request.snapshot),
-        transaction,
-        attempt,
-        order: Arc::new(ordered.order),
-        reply: Some((Arc::clone(&request.reply), request.message)),
-    };
+    let reply = Some((Arc::clone(&request.reply), request.message));
+    let work = Work::new(Arc::clone(&request.snapshot), transaction, attempt, Arc::new(ordered.order), reply);
     // On a task of its own: a client that hangs up, or loses patience, does not stop what was begun.
     let carried = tokio::spawn(carry(core, work));
     match tokio::time::timeout(patience, carried).await {
@@ -161,6 +157,7 @@ pub(super) fn new_transaction(core: &Core, ordered: &Ordered, state: Transaction
 }
 
 /// An attempt that is carried on: by the request's own task, or by the worker.
+#[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) transaction: Transaction,
@@ -168,42 +165,92 @@ pub(crate) struct Work {
     pub(crate) order: Arc<IssuanceOrder>,
     /// Makes the reply, and the digest of the message that it answers, where somebody waits for it.
     pub(crate) reply: Option<(Arc<dyn Reply>, [u8; 32])>,
+    /// The first certificate of a pair, where the order is for the second.
+    pub(crate) first: Option<First>,
+}
+
+impl Work {
+    /// Work on an order as it is stored.
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        transaction: Transaction,
+        attempt: Attempt,
+        order: Arc<IssuanceOrder>,
+        reply: Option<(Arc<dyn Reply>, [u8; 32])>,
+    ) -> Self {
+        Work { snapshot, transaction, attempt, order, reply, first: None }
+    }
+}
+
+/// What one leg of the work came to.
+enum Leg {
+    /// The transaction has its answer, or has to wait.
+    Settled(Settled),
+    /// The first certificate of a pair is there.
+    First(Box<Work>),
+}
+
+/// Carries a transaction on as far as it gets now: to its certificate, or to both certificates of a pair.
+pub(crate) async fn carry(core: Arc<Core>, mut work: Work) -> Result<Settled, EnrollError> {
+    loop {
+        if let Some(second) = pair::second_leg(&core, &work).await? {
+            work = second;
+        }
+        match leg(&core, work).await? {
+            Leg::Settled(settled) => return Ok(settled),
+            Leg::First(next) => work = *next,
+        }
+    }
 }
 
 /// Asks the issuer, looks at the answer, and writes it down.
-pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, EnrollError> {
+async fn leg(core: &Arc<Core>, work: Work) -> Result<Leg, EnrollError> {
     let upstream = work.snapshot.upstreams.get(&work.order.issuer.upstream).cloned();
     let capabilities = upstream.as_ref().and_then(|upstream| upstream.capabilities(&work.order.issuer.ca));
     let (Some(upstream), Some(capabilities)) = (upstream, capabilities) else {
         let detail =
             format!("upstream {:?} with CA {:?} is not configured any more", work.order.issuer.upstream, work.order.issuer.ca);
         tracing::error!(transaction = %work.transaction.id, "An order cannot be carried on: {detail}.");
-        return conclude(&core, &work, AttemptResult::Unknown { detail }, None, Vec::new()).await;
+        return conclude(core, &work, AttemptResult::Unknown { detail }, None, Vec::new()).await.map(Leg::Settled);
     };
     let key = IdempotencyKey(*work.attempt.id.0.as_bytes());
     let started = Instant::now();
     let submission = ask(upstream.as_ref(), &work, &key).await;
     fault::point("after-submit");
     core.metrics.upstream(upstream.name(), outcome_of(&submission), started.elapsed());
-    match submission {
+    let settled = match submission {
         Submission::Issued { certificate, chain } => {
             let chain: Arc<[Arc<Certificate>]> = match chain.is_empty() {
                 true => upstream.chain(&work.order.issuer.ca).unwrap_or_default(),
                 false => chain.into(),
             };
-            let issued = IssuedCertificate {
-                transaction: work.transaction.id,
-                certificate: Arc::clone(&certificate),
-                chain,
-                password: None,
-            };
-            let outcome = Outcome::Issued(issued);
-            let (order, reply, seen) = (Arc::clone(&work.order), work.reply.clone(), outcome.clone());
+            let outcome = Outcome::Issued(match &work.first {
+                // The device is given the first of a pair, with its own chain.
+                Some(first) => IssuedCertificate {
+                    transaction: work.transaction.id,
+                    certificate: Arc::clone(&first.certificate),
+                    chain: work.snapshot.chain_of(&first.issuer),
+                    password: None,
+                },
+                None => IssuedCertificate {
+                    transaction: work.transaction.id,
+                    certificate: Arc::clone(&certificate),
+                    chain: Arc::clone(&chain),
+                    password: None,
+                },
+            });
+            let last = work.order.sibling.is_none();
+            let (order, first, reply) = (Arc::clone(&work.order), work.first.clone(), work.reply.clone().filter(|_| last));
+            let (issued, seen) = (Arc::clone(&certificate), outcome.clone());
             // One trip to the pool: look at the certificate, and encode the reply.
             let checked = core
                 .finish(move || {
-                    let Outcome::Issued(issued) = &seen else { return Err("no certificate".to_owned()) };
-                    inspect(&order, &capabilities, &issued.certificate, &issued.chain)?;
+                    inspect(&order, &capabilities, &issued, &chain)?;
+                    if let Some(first) = first.filter(|_| capabilities.binds_related)
+                        && issued.is_related_to(&first.certificate) != Some(true)
+                    {
+                        return Err("it is not bound to the first certificate of the pair (RFC 9763)".to_owned());
+                    }
                     reply
                         .map(|(reply, _)| reply.encode(&seen).map_err(|error| format!("encoding the reply: {error}")))
                         .transpose()
@@ -214,9 +261,13 @@ pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, Enroll
                     let now = core.now();
                     let record = record_of(&work, &certificate, now);
                     let event = issued_event(&work, &record);
+                    if let Some(sibling) = &work.order.sibling {
+                        let next = pair::second_attempt(core, &sibling.issuer);
+                        return first_of_pair(core, work, record, next, event).await;
+                    }
                     let keep_secret = encoded.is_none();
                     let result = AttemptResult::Issued { certificate: Box::new(record), keep_secret };
-                    conclude(&core, &work, result, Some((outcome, encoded)), vec![event]).await
+                    conclude(core, &work, result, Some((outcome, encoded)), vec![event]).await
                 }
                 Err(why) => {
                     tracing::error!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer gave what was not ordered: {why}.");
@@ -226,32 +277,61 @@ pub(crate) async fn carry(core: Arc<Core>, work: Work) -> Result<Settled, Enroll
                     {
                         tracing::error!(serial = certificate.serial_hex(), "The certificate could not be revoked: {error}.");
                     }
-                    reject(&core, &work, RejectionCode::UpstreamMisbehaved, why).await
+                    reject(core, &work, RejectionCode::UpstreamMisbehaved, why).await
                 }
             }
         }
         Submission::Waiting { reference, retry_after } => {
             let due_at = after(core.now(), retry_after);
-            conclude(&core, &work, AttemptResult::Waiting { reference: Some(reference), due_at }, None, Vec::new()).await
+            conclude(core, &work, AttemptResult::Waiting { reference: Some(reference), due_at }, None, Vec::new()).await
         }
         Submission::Rejected { reason, retryable: true } => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer cannot now: {reason}.");
-            note_setback(&core, &work, "upstream-busy", &reason).await;
+            note_setback(core, &work, "upstream-busy", &reason).await;
             let due_at = after(core.now(), BACKOFF);
-            conclude(&core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
+            conclude(core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
         }
-        Submission::Rejected { reason, retryable: false } => reject(&core, &work, RejectionCode::UpstreamRejected, reason).await,
+        Submission::Rejected { reason, retryable: false } => reject(core, &work, RejectionCode::UpstreamRejected, reason).await,
         Submission::Unknown { reason } if capabilities.can_find_again => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear and will be asked for: {reason}.");
-            note_setback(&core, &work, "upstream-unclear", &reason).await;
+            note_setback(core, &work, "upstream-unclear", &reason).await;
             let due_at = after(core.now(), BACKOFF);
-            conclude(&core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
+            conclude(core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
         }
         Submission::Unknown { reason } => {
             tracing::error!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear; an operator has to decide: {reason}.");
-            note_setback(&core, &work, "upstream-unclear", &reason).await;
+            note_setback(core, &work, "upstream-unclear", &reason).await;
             let event = event_of(&work, core.now(), "issuance.unclear", json!({ "reason": reason }));
-            conclude(&core, &work, AttemptResult::Unknown { detail: reason }, None, vec![event]).await
+            conclude(core, &work, AttemptResult::Unknown { detail: reason }, None, vec![event]).await
+        }
+    };
+    settled.map(Leg::Settled)
+}
+
+/// Writes down the first certificate of a pair, and hands on the work on the second.
+async fn first_of_pair(
+    core: &Arc<Core>,
+    work: Work,
+    record: CertificateRecord,
+    next: Attempt,
+    event: AuditEvent,
+) -> Result<Leg, EnrollError> {
+    let (fingerprint, at) = (record.fingerprint, core.now());
+    let result = AttemptResult::FirstOfPair { certificate: Box::new(record.clone()), next: next.clone() };
+    let (id, attempt, lease) = (work.transaction.id, work.attempt.id, work.attempt.lease());
+    fault::point("before-first-of-pair");
+    let conclusion = Conclusion { transaction: id, attempt, lease, result, at, reply: None, events: vec![event] };
+    match write_down(core, &conclusion).await? {
+        Concluded::Done => {
+            fault::point("after-first-of-pair");
+            let transaction = Transaction { certificate: Some(fingerprint), ..work.transaction.clone() };
+            Ok(Leg::First(Box::new(Work { transaction, attempt: next, ..work })))
+        }
+        // Another was first; what it wrote is the truth.
+        Concluded::AlreadyFinal(transaction) | Concluded::Lost(transaction) => {
+            super::stray::set_aside(core, &work, record).await;
+            let outcome = super::record::stored_outcome(core, &work.snapshot, &transaction).await?;
+            Ok(Leg::Settled(Settled::recorded(outcome)))
         }
     }
 }
@@ -284,7 +364,10 @@ async fn reject(core: &Arc<Core>, work: &Work, code: RejectionCode, detail: Stri
         Some((reply, _)) => Some(core.encode(reply, &outcome).await?),
         None => None,
     };
-    let event = event_of(work, core.now(), "issuance.failed", json!({ "code": code.name(), "reason": detail }));
+    let mut event = event_of(work, core.now(), "issuance.failed", json!({ "code": code.name(), "reason": detail }));
+    if let Some(first) = &work.first {
+        event.fields.insert("withdrawn".into(), hex::encode(first.certificate.fingerprint()).into());
+    }
     let result = AttemptResult::Rejected { code: code.name().to_owned(), detail };
     conclude(core, work, result, Some((outcome, encoded)), vec![event]).await
 }
@@ -348,13 +431,16 @@ async fn conclude(
                     serial = issued.certificate.serial_hex(), subject = %issued.certificate.subject(), "Certificate issued."
                 );
             }
+            if let (AttemptResult::Rejected { .. }, Some(first)) = (&conclusion.result, &work.first) {
+                pair::withdraw(&work.snapshot, &first.certificate, &first.issuer).await;
+            }
             Ok(Settled { outcome, reply: encoded, recorded: true })
         }
         // Another was first; what it wrote is the truth.
         Concluded::AlreadyFinal(transaction) | Concluded::Lost(transaction) => {
             tracing::warn!(transaction = %transaction.id, "Another has carried this transaction on meanwhile.");
-            if let (AttemptResult::Issued { certificate: record, .. }, Outcome::Issued(issued)) = (conclusion.result, &outcome) {
-                super::stray::set_aside(core, work, *record, &issued.certificate).await;
+            if let AttemptResult::Issued { certificate: record, .. } = conclusion.result {
+                super::stray::set_aside(core, work, *record).await;
             }
             super::record::stored_outcome(core, &work.snapshot, &transaction).await.map(Settled::recorded)
         }
@@ -412,7 +498,11 @@ fn record_of(work: &Work, certificate: &Certificate, now: jiff::Timestamp) -> Ce
         transaction: work.transaction.id,
         authenticated_by: order.rule.clone(),
         source: work.transaction.source,
-        renews: order.renews.as_deref().and_then(|hex| hex::decode(hex).ok()).and_then(|bytes| bytes.try_into().ok()),
+        renews: match &work.first {
+            Some(first) => first.renewed,
+            None => order.renews.as_deref().and_then(|hex| hex::decode(hex).ok()).and_then(|bytes| bytes.try_into().ok()),
+        },
+        sibling_of: work.first.as_ref().map(|first| first.certificate.fingerprint()),
         issued_at: now,
     }
 }
@@ -425,7 +515,8 @@ fn issued_event(work: &Work, record: &CertificateRecord) -> AuditEvent {
         json!({
             "serial": hex::encode(&record.serial), "fingerprint": hex::encode(record.fingerprint), "issuer": record.issuer_text,
             "subject": record.subject, "not_after": record.not_after.to_string(), "signature": record.signature_algorithm,
-            "key": record.key_algorithm, "renews": work.order.renews,
+            "alternative_signature": work.order.alternative, "key": record.key_algorithm, "renews": record.renews.map(hex::encode),
+            "sibling_of": record.sibling_of.map(hex::encode),
         }),
     )
 }

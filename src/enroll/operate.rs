@@ -9,7 +9,8 @@ use super::challenge::{ChallengeOrder, mint};
 use super::core::Core;
 use super::issue::fields;
 use super::query::Register;
-use super::{EnrollError, Enroller};
+use super::{EnrollError, Enroller, pair};
+use crate::algorithm::IssuerRef;
 use crate::inventory::{
     Attempt, AttemptId, AttemptState, AuditEvent, CertificateRecord, Challenge, Decision, InventoryError, Transaction,
     TransactionId, TransactionState,
@@ -130,11 +131,12 @@ impl Enroller {
         if order.not_after <= now {
             return Err(OperateError::OrderEnded { id, ended: order.not_after });
         }
+        let IssuerRef { upstream, ca } = pair::issuer_of_leg(&order, &waiting).clone();
         let attempt = Attempt {
             id: AttemptId::new(),
             state: AttemptState::Prepared,
-            upstream: order.issuer.upstream,
-            ca: order.issuer.ca,
+            upstream,
+            ca,
             reference: None,
             due_at: now,
             held_by: None,
@@ -151,6 +153,14 @@ impl Enroller {
     pub async fn deny(&self, id: TransactionId, reason: &str, operator: &str) -> Result<Transaction, OperateError> {
         let core = self.core();
         let waiting = core.inventory.transaction(id).await?.ok_or(OperateError::NotWaiting(id))?;
+        if let Some(first) = &waiting.certificate
+            && let Some(record) = core.inventory.certificate(first).await?
+        {
+            // The first of a pair whose second one never came.
+            let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+            let issuer = IssuerRef { upstream: record.upstream, ca: record.ca };
+            pair::withdraw(&self.snapshot(), &certificate, &issuer).await;
+        }
         let event = decision_event(core, &waiting, "approval.denied", operator, Some(reason));
         let detail = if reason.is_empty() { "denied by an operator".to_owned() } else { reason.to_owned() };
         core.inventory.decide(id, Decision::Deny { detail, event }).await?.ok_or(OperateError::NotWaiting(id))
@@ -173,7 +183,7 @@ impl Enroller {
         }
     }
 
-    /// Revokes a certificate, at its issuer first; `false` if it was revoked before.
+    /// Revokes a certificate and its sibling, each at its issuer first; `false` if it was revoked before.
     pub async fn revoke(
         &self,
         record: &CertificateRecord,
@@ -182,10 +192,15 @@ impl Enroller {
     ) -> Result<bool, OperateError> {
         let core = self.core();
         let snapshot = self.snapshot();
-        let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
-        let upstream = snapshot.upstreams.get(&record.upstream).and_then(|upstream| upstream.revoke());
-        if let Some(revoke) = upstream {
-            revoke.revoke(&record.ca, &certificate, reason).await?;
+        let sibling = core.inventory.sibling(&record.fingerprint).await?;
+        let mut told = Vec::new();
+        for one in std::iter::once(record).chain(&sibling) {
+            let certificate = Certificate::from_der(&one.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+            let upstream = snapshot.upstreams.get(&one.upstream).and_then(|upstream| upstream.revoke());
+            if let Some(revoke) = upstream {
+                revoke.revoke(&one.ca, &certificate, reason).await?;
+            }
+            told.push(upstream.is_some());
         }
         let at = core.now();
         let event = AuditEvent {
@@ -195,7 +210,11 @@ impl Enroller {
             object: hex::encode(record.fingerprint),
             fields: fields(json!({
                 "serial": hex::encode(&record.serial), "subject": record.subject, "reason": reason.name(),
-                "upstream": record.upstream, "told_upstream": upstream.is_some(),
+                "upstream": record.upstream, "told_upstream": told[0],
+                "sibling": sibling.as_ref().map(|sibling| json!({
+                    "fingerprint": hex::encode(sibling.fingerprint), "serial": hex::encode(&sibling.serial),
+                    "upstream": sibling.upstream, "told_upstream": told.get(1),
+                })),
             })),
         };
         Ok(core.inventory.revoke(&record.fingerprint, reason, at, event).await?)

@@ -108,17 +108,20 @@ async fn crl(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result
     let profiles = query.endpoint.groups.iter().filter_map(|group| query.snapshot.profile_of(group));
     let mut candidates = Vec::new();
     for profile in query.snapshot.profiles.values().chain(profiles) {
-        if let Some(upstream) = query.snapshot.upstream_of(profile)
-            && let Some(ca) = upstream.chain(&profile.issuer.ca).as_deref().and_then(<[_]>::first).cloned()
-        {
-            candidates.push((upstream, profile, ca));
+        // The sibling's issuer, then the profile's own.
+        for issuer in profile.alternative_issuer.iter().chain([&profile.issuer]) {
+            if let Some(upstream) = query.snapshot.upstreams.get(&issuer.upstream)
+                && let Some(certificate) = query.snapshot.chain_of(issuer).first().cloned()
+            {
+                candidates.push((upstream, &issuer.ca, certificate));
+            }
         }
     }
-    let named = candidates.iter().find(|(_, _, ca)| ca.subject().der() == issuer);
+    let named = candidates.iter().find(|(_, _, certificate)| certificate.subject().der() == issuer);
     let of_ra = query.snapshot.ra.signer_certificate.subject().der() == issuer
         || query.snapshot.ra.decrypters.iter().any(|ra| ra.certificate.subject().der() == issuer);
     // The endpoint's own CA comes last in the list of candidates.
-    let Some((upstream, profile, _)) = named.or_else(|| candidates.last().filter(|_| of_ra)) else {
+    let Some((upstream, ca, _)) = named.or_else(|| candidates.last().filter(|_| of_ra)) else {
         return Ok(not_found("no CRL of that issuer".into()));
     };
     let Some(source) = upstream.crl() else {
@@ -127,12 +130,12 @@ async fn crl(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result
     let failed = |error: UpstreamError| EnrollError::Internal(error.to_string());
     // After a rollover, a certificate of the generation before needs a CRL signed by the key that signed it.
     if let Some(record) = core.inventory.certificate_by_serial(issuer, serial).await?
-        && let Some(generation) = generation_of(core, &record, upstream.previous_certificates(&profile.issuer.ca)).await?
-        && let Some(crl) = source.crl_of(&profile.issuer.ca, &generation, &Register(core)).await.map_err(failed)?
+        && let Some(generation) = generation_of(core, &record, upstream.previous_certificates(ca)).await?
+        && let Some(crl) = source.crl_of(ca, &generation, &Register(core)).await.map_err(failed)?
     {
         return Ok(Outcome::Crl(crl.into()));
     }
-    Ok(Outcome::Crl(source.crl(&profile.issuer.ca, &Register(core)).await.map_err(failed)?.into()))
+    Ok(Outcome::Crl(source.crl(ca, &Register(core)).await.map_err(failed)?.into()))
 }
 
 /// The earlier certificate of the CA whose key signed this one, if it was not the current key.
@@ -162,11 +165,11 @@ fn names_ra(snapshot: &Snapshot, name: &[u8]) -> bool {
 /// The certificates of the CAs that issue for the groups of the endpoint.
 fn endpoint_issuers(query: &Query) -> impl Iterator<Item = Arc<Certificate>> + '_ {
     let profiles = query.endpoint.groups.iter().flat_map(|group| query.snapshot.profiles_of(group));
-    profiles.filter_map(|profile| query.snapshot.upstream_of(profile)?.chain(&profile.issuer.ca)?.first().cloned())
+    profiles.flat_map(|profile| profile.issuers()).filter_map(|issuer| query.snapshot.chain_of(issuer).first().cloned())
 }
 
 fn ca_certificates(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Certificate>> + '_ {
-    let issuing = snapshot.profiles.values().filter_map(|profile| snapshot.upstream_of(profile)?.chain(&profile.issuer.ca));
+    let issuing = snapshot.profiles.values().flat_map(|profile| profile.issuers()).map(|issuer| snapshot.chain_of(issuer));
     issuing.flat_map(|chain| chain.to_vec()).chain(snapshot.ra.chain.iter().cloned())
 }
 

@@ -124,7 +124,7 @@ pub(super) fn transaction_key(request: &EnrollmentRequest) -> TransactionKey {
     }
 }
 
-/// Digest of what a request asks for, as far as an order could say it: subject, alternative names and usages. The challenge, a fresh
+/// Digest of what a request asks for, as far as an order could say it: subject, alternative names, usages and an alternative key. The challenge, a fresh
 /// signature and extensions that nobody takes over make no other wish.
 fn wish(csr: &VerifiedCsr) -> [u8; 32] {
     let mut asked: Vec<_> = csr
@@ -139,6 +139,9 @@ fn wish(csr: &VerifiedCsr) -> [u8; 32] {
     for (oid, value) in asked {
         text.extend_from_slice(oid.as_bytes());
         text.extend_from_slice(value);
+    }
+    if let Some(alternative) = csr.alternative() {
+        text.extend_from_slice(&alternative.spki);
     }
     crate::crypto::provider().digester.sha256(&text)
 }

@@ -10,7 +10,10 @@ use crate::x509::crl::RevocationReason;
 
 /// Writes down a certificate that nobody will be given, and revokes it where the issuer can. The very certificate that was
 /// delivered, or the same one signed anew, is none of those. Nobody waits for this: what fails is told to the operator.
-pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecord, certificate: &Certificate) {
+pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecord) {
+    let Ok(certificate) = Certificate::from_der(&record.der) else { return };
+    // It is of no pair: what becomes of it does not concern the certificate that it was to be a sibling of.
+    let record = CertificateRecord { sibling_of: None, ..record };
     let (fingerprint, serial) = (record.fingerprint, certificate.serial_hex());
     let event = event_of(
         work,
@@ -36,7 +39,7 @@ pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecor
         return;
     };
     let reason = RevocationReason::CessationOfOperation;
-    if let Err(error) = revoke.revoke(&work.order.issuer.ca, certificate, reason).await {
+    if let Err(error) = revoke.revoke(&work.order.issuer.ca, &certificate, reason).await {
         tracing::error!(serial, transaction = %work.transaction.id, "A certificate that nobody is given could not be revoked: {error}.");
         return;
     }

@@ -13,6 +13,7 @@ pub(crate) mod certificates;
 pub(crate) mod challenges;
 pub(crate) mod concurrency;
 pub(crate) mod lifecycle;
+pub(crate) mod pairs;
 pub(crate) mod recall;
 pub(crate) mod rollouts;
 pub(crate) mod work;
@@ -48,6 +49,10 @@ macro_rules! tests {
             crl_numbers_only_grow, a_key_used_elsewhere_is_found, a_device_is_counted_from_then_on,
             searches_combine_their_conditions, text_is_looked_for_in_many_places, pages_follow_each_other,
             statistics_count_rows, a_certificate_that_came_too_late_is_set_aside,
+        });
+        $crate::inventory::conformance::tests!($make: pairs {
+            a_pair_is_whole_with_its_second_certificate, a_pair_is_superseded_and_revoked_whole,
+            a_pair_that_comes_to_nothing_leaves_nothing_valid,
         });
         $crate::inventory::conformance::tests!($make: audit {
             the_chain_has_no_gaps, events_of_every_kind_are_chained,
@@ -200,6 +205,7 @@ fn certificate(number: u32, transaction: TransactionId) -> CertificateRecord {
         authenticated_by: "one-time challenge".to_owned(),
         source: Some("2001:db8::7".parse().expect("address")),
         renews: None,
+        sibling_of: None,
         issued_at: at(1),
     }
 }

@@ -195,6 +195,10 @@ impl Inventory for SqliteInventory {
         self.read_far(move |connection| certificates::search(connection, &search)).await
     }
 
+    async fn sibling(&self, fingerprint: &[u8; 32]) -> Result<Option<CertificateRecord>, InventoryError> {
+        self.near.read(|connection| certificates::sibling(connection, fingerprint))
+    }
+
     async fn revoke(
         &self,
         fingerprint: &[u8; 32],

@@ -120,6 +120,7 @@ pub fn certificate_of(transaction: &Transaction) -> CertificateRecord {
         authenticated_by: "one-time challenge".to_owned(),
         source: transaction.source,
         renews: None,
+        sibling_of: None,
         issued_at: Timestamp::now(),
     }
 }

@@ -166,8 +166,14 @@ impl World {
 
     /// The same, with other upstreams.
     pub fn with_upstreams(policies: &[(&str, &str)], endpoints: &str, wrap: Wrap) -> Self {
+        Self::prepared(policies, endpoints, wrap, |_| ())
+    }
+
+    /// The same, with a data folder that is changed before it is opened.
+    pub fn prepared(policies: &[(&str, &str)], endpoints: &str, wrap: Wrap, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         copy(template(), folder.path());
+        prepare(folder.path());
         for (name, text) in policies {
             std::fs::write(folder.path().join(format!("policies/{name}.toml")), text).expect("written");
         }
@@ -271,6 +277,21 @@ impl World {
         let record = self.enroller.find_certificate(serial).await.expect("in the inventory");
         Arc::new(Certificate::from_der(&record.der).expect("a certificate"))
     }
+}
+
+/// A new embedded CA in a data folder of [`World::prepared`].
+pub fn create_ca(folder: &Path, name: &str, key: KeyAlgorithm, alternative: Option<KeyAlgorithm>) {
+    let new = NewCa {
+        subject: DistinguishedName::parse(&format!("O=Example,CN={name} CA"), true).expect("a name"),
+        key,
+        alternative,
+        validity: Duration::from_secs(10 * 365 * 86400),
+        not_before: Timestamp::now(),
+        crl_urls: vec!["http://ca.example.net/crl".into()],
+        path_len: Some(0),
+        parent: None,
+    };
+    LocalCa::create_ca(&folder.join("ca"), PASSPHRASE, name, &new).expect("a CA");
 }
 
 fn load(folder: &TempDir, clock: &Arc<TestClock>, generation: u64, wrap: &Wrap) -> Arc<Snapshot> {

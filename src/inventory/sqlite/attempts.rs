@@ -18,12 +18,12 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
     let row = connection
         .prepare_cached(
             "SELECT t.number, t.open, t.challenge, a.id IS NOT NULL, a.held_by, a.held_until,
-                 EXISTS (SELECT 1 FROM attempts n WHERE n.number = t.number AND n.id > ?2)
+                 EXISTS (SELECT 1 FROM attempts n WHERE n.number = t.number AND n.id > ?2), t.certificate
              FROM transactions t LEFT JOIN attempts a ON a.number = t.number AND a.id = ?2 WHERE t.id = ?1",
         )?
         .query_row(params![transaction.0.as_bytes(), attempt.0.as_bytes()], Standing::read)
         .optional()?;
-    let Some(Standing { number, open, challenge, attempt_known, held, replaced }) = row else {
+    let Some(Standing { number, open, challenge, attempt_known, held, replaced, first_of_pair }) = row else {
         return Err(damaged(format!("no transaction {transaction}")));
     };
     if !open {
@@ -32,12 +32,12 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
     if !attempt_known {
         return Err(damaged(format!("no attempt {attempt} of transaction {transaction}")));
     }
-    let is_certificate = matches!(result, AttemptResult::Issued { .. });
+    let is_certificate = matches!(result, AttemptResult::Issued { .. } | AttemptResult::FirstOfPair { .. });
     if replaced || (!is_certificate && held != lease.map(|lease| (lease.node, time(lease.until)))) {
         return Ok(Concluded::Lost(reread(write, transaction)?));
     }
     let (attempt_state, reference, due_at) = match &result {
-        AttemptResult::Issued { .. } => (AttemptState::Issued, None, None),
+        AttemptResult::Issued { .. } | AttemptResult::FirstOfPair { .. } => (AttemptState::Issued, None, None),
         AttemptResult::Waiting { reference, due_at } => (AttemptState::Waiting, reference.as_deref(), Some(*due_at)),
         AttemptResult::Rejected { .. } => (AttemptState::Rejected, None, None),
         AttemptResult::Unknown { .. } => (AttemptState::Unknown, None, None),
@@ -58,14 +58,24 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
     let mut update = Update::at(number, at);
     match &result {
         AttemptResult::Issued { certificate, keep_secret } => {
-            certificates::insert(write, certificate)?;
-            update.certificate = Some(&certificate.fingerprint);
+            certificates::insert(connection, certificate)?;
+            certificates::supersede(write, certificate)?;
+            update.certificate = Some(certificate.sibling_of.as_ref().unwrap_or(&certificate.fingerprint));
             update.write(write, TransactionState::Issued, *keep_secret)?;
+        }
+        AttemptResult::FirstOfPair { certificate, next } => {
+            certificates::insert(connection, certificate)?;
+            transactions::insert_attempt(connection, number, next)?;
+            update.certificate = Some(&certificate.fingerprint);
+            update.write(write, TransactionState::Issuing, true)?;
         }
         AttemptResult::Waiting { .. } => update.write(write, TransactionState::Issuing, true)?,
         AttemptResult::Rejected { code, detail } => {
             if let Some(digest) = &challenge {
                 challenges::free(write, digest, transaction)?;
+            }
+            if let Some(first) = &first_of_pair {
+                certificates::withdraw(write, first, at)?;
             }
             update.rejection = Some(code);
             update.detail = Some(detail);
@@ -95,6 +105,8 @@ struct Standing {
     held: Option<(String, i64)>,
     /// Whether there is a later attempt.
     replaced: bool,
+    /// The first certificate of a pair, once it is there.
+    first_of_pair: Option<[u8; 32]>,
 }
 
 impl Standing {
@@ -107,6 +119,7 @@ impl Standing {
             attempt_known: row.get(3)?,
             held: by.zip(until),
             replaced: row.get(6)?,
+            first_of_pair: row.get(7)?,
         })
     }
 }
@@ -117,12 +130,12 @@ pub(super) fn decide(
     id: TransactionId,
     decision: Decision,
 ) -> Result<Option<Transaction>, InventoryError> {
-    let number: Option<i64> = write
+    let waiting: Option<(i64, Option<[u8; 32]>)> = write
         .connection
-        .prepare_cached("SELECT number FROM transactions WHERE id = ?1 AND state IN ('awaiting-approval', 'unknown')")?
-        .query_row([id.0.as_bytes()], |row| row.get(0))
+        .prepare_cached("SELECT number, certificate FROM transactions WHERE id = ?1 AND state IN ('awaiting-approval', 'unknown')")?
+        .query_row([id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some(number) = number else { return Ok(None) };
+    let Some((number, first_of_pair)) = waiting else { return Ok(None) };
     match decision {
         Decision::Approve { attempt, event } => {
             transactions::insert_attempt(write.connection, number, &attempt)?;
@@ -130,6 +143,9 @@ pub(super) fn decide(
             write.chain.append(write.connection, vec![event])?;
         }
         Decision::Deny { detail, event } => {
+            if let Some(first) = &first_of_pair {
+                certificates::withdraw(write, first, event.at)?;
+            }
             let mut update = Update::at(number, event.at);
             update.rejection = Some(DENIED);
             update.detail = Some(&detail);
@@ -218,7 +234,8 @@ impl Update<'_> {
         let connection = write.connection;
         connection
             .prepare_cached(
-                "UPDATE transactions SET state = ?2, open = ?3, updated_at = ?4, rejection = ?5, detail = ?6, certificate = ?7,
+                "UPDATE transactions SET state = ?2, open = ?3, updated_at = ?4, rejection = ?5, detail = ?6,
+                     certificate = coalesce(?7, certificate),
                      challenge = iif(?8, NULL, challenge) WHERE number = ?1",
             )?
             .execute(params![

@@ -16,30 +16,19 @@ macro_rules! select {
     };
 }
 
-/// Writes a certificate; what it renews becomes superseded.
-pub(super) fn insert(write: &mut Write<'_>, record: &CertificateRecord) -> Result<(), InventoryError> {
-    insert_row(write.connection, record)?;
-    if let Some(renewed) = record.renews.filter(|renewed| *renewed != record.fingerprint) {
-        write
-            .connection
-            .prepare_cached("UPDATE certificates SET status = 'superseded' WHERE fingerprint = ?1 AND status = 'valid'")?
-            .execute([renewed])?;
-    }
-    Ok(())
-}
-
 /// Writes a certificate that nobody is given. An issuer signs anew what it is asked for again, and may use the serial again: that
 /// is the certificate that we have, for all that revocation can tell.
 pub(super) fn set_aside(write: &mut Write<'_>, record: &CertificateRecord, event: AuditEvent) -> Result<bool, InventoryError> {
     if by_serial(write.connection, &record.issuer, &record.serial)?.is_some() {
         return Ok(false);
     }
-    insert_row(write.connection, record)?;
+    insert(write.connection, record)?;
     write.chain.append(write.connection, vec![event])?;
     Ok(true)
 }
 
-fn insert_row(connection: &Connection, record: &CertificateRecord) -> Result<(), InventoryError> {
+/// Writes a certificate.
+pub(super) fn insert(connection: &Connection, record: &CertificateRecord) -> Result<(), InventoryError> {
     let issuer = issuer(connection, &record.issuer, &record.issuer_text)?;
     let names = serde_json::to_string(&record.subject_alt_names).map_err(|error| damaged(error.to_string()))?;
     // An issuer that is asked again may give the same certificate again.
@@ -47,8 +36,9 @@ fn insert_row(connection: &Connection, record: &CertificateRecord) -> Result<(),
         .prepare_cached(
             "INSERT INTO certificates (fingerprint, issuer, serial, subject, common_name, subject_alt_names, not_before, not_after,
                  key_algorithm, spki_digest, signature_algorithm, status, revoked_at, revocation_reason, device_group, profile,
-                 upstream, ca, device, transaction_id, authenticated_by, source, renews, issued_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+                 upstream, ca, device, transaction_id, authenticated_by, source, renews, issued_at, sibling_of)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
+                 ?25)
              ON CONFLICT (fingerprint) DO NOTHING",
         )?
         .execute(params![
@@ -76,6 +66,7 @@ fn insert_row(connection: &Connection, record: &CertificateRecord) -> Result<(),
             record.source.map(|source| source.to_string()),
             record.renews,
             time(record.issued_at),
+            record.sibling_of,
         ])?;
     if inserted > 0 {
         connection
@@ -83,6 +74,73 @@ fn insert_row(connection: &Connection, record: &CertificateRecord) -> Result<(),
             .execute(params![connection.last_insert_rowid(), record.der])?;
     }
     Ok(())
+}
+
+/// What a certificate that was delivered takes the place of becomes superseded: what it renews, and the sibling of that. A pair is
+/// delivered when its second certificate is there.
+pub(super) fn supersede(write: &mut Write<'_>, record: &CertificateRecord) -> Result<(), InventoryError> {
+    let connection = write.connection;
+    let renewed: Option<[u8; 32]> = match &record.sibling_of {
+        Some(first) => connection
+            .prepare_cached("SELECT renews FROM certificates WHERE fingerprint = ?1")?
+            .query_row([first], |row| row.get(0))
+            .optional()?
+            .flatten(),
+        None => record.renews,
+    };
+    let Some(renewed) = renewed.filter(|renewed| *renewed != record.fingerprint) else { return Ok(()) };
+    let first = first_of_pair(connection, &renewed)?;
+    for of_pair in [
+        "UPDATE certificates SET status = 'superseded' WHERE fingerprint = ?1 AND status = 'valid'",
+        "UPDATE certificates SET status = 'superseded' WHERE sibling_of = ?1 AND status = 'valid'",
+    ] {
+        connection.prepare_cached(of_pair)?.execute([first])?;
+    }
+    Ok(())
+}
+
+/// The first certificate of the pair that this one is of; itself if it is of none.
+fn first_of_pair(connection: &Connection, fingerprint: &[u8; 32]) -> Result<[u8; 32], InventoryError> {
+    let first: Option<Option<[u8; 32]>> = connection
+        .prepare_cached("SELECT sibling_of FROM certificates WHERE fingerprint = ?1")?
+        .query_row([fingerprint], |row| row.get(0))
+        .optional()?;
+    Ok(first.flatten().unwrap_or(*fingerprint))
+}
+
+/// The other certificate of a pair.
+pub(super) fn sibling(connection: &Connection, fingerprint: &[u8; 32]) -> Result<Option<CertificateRecord>, InventoryError> {
+    let first = first_of_pair(connection, fingerprint)?;
+    if first != *fingerprint {
+        return by_fingerprint(connection, &first);
+    }
+    let mut statement = connection.prepare_cached(select!("WHERE c.sibling_of = ?1 ORDER BY c.number DESC LIMIT 1"))?;
+    Ok(statement.query_row([fingerprint], rows::certificate).optional()?)
+}
+
+/// Revokes the first certificate of a pair that came to nothing.
+pub(super) fn withdraw(write: &mut Write<'_>, fingerprint: &[u8; 32], at: Timestamp) -> Result<(), InventoryError> {
+    set_revoked(write.connection, fingerprint, RevocationReason::CessationOfOperation, at).map(drop)
+}
+
+/// Both of a pair; gives how many were not revoked before.
+fn set_revoked(
+    connection: &Connection,
+    fingerprint: &[u8; 32],
+    reason: RevocationReason,
+    at: Timestamp,
+) -> Result<usize, InventoryError> {
+    let first = first_of_pair(connection, fingerprint)?;
+    let mut changed = 0;
+    for of_pair in [
+        "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3
+         WHERE fingerprint = ?1 AND status <> 'revoked'",
+        "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3
+         WHERE sibling_of = ?1 AND status <> 'revoked'",
+    ] {
+        changed += connection.prepare_cached(of_pair)?.execute(params![first, time(at), reason.name()])?;
+    }
+    Ok(changed)
 }
 
 /// The certificate with this fingerprint.
@@ -130,7 +188,9 @@ pub(super) fn count_of_device(
     since: Timestamp,
 ) -> Result<u64, InventoryError> {
     let mut statement = connection
-        .prepare_cached("SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3")?;
+        .prepare_cached(
+            "SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL",
+        )?;
     Ok(statement.query_row(params![device, group, time(since)], |row| rows::count(row, 0))?)
 }
 
@@ -155,6 +215,7 @@ pub(super) fn search(connection: &Connection, search: &CertificateSearch) -> Res
     require("c.issued_at > ?", at(search.issued_after));
     require("c.signature_algorithm = ?", text(&search.signature_algorithm));
     require("c.key_algorithm = ?", text(&search.key_algorithm));
+    require("(c.sibling_of IS NOT NULL) = ?", search.siblings.map(|only| Value::Integer(only.into())));
     if let Some(text) = &search.text {
         let pattern = format!("%{}%", escape(text));
         // People paste serials and fingerprints with colons or spaces; no pattern fits an empty prefix.
@@ -163,9 +224,10 @@ pub(super) fn search(connection: &Connection, search: &CertificateSearch) -> Res
         let prefix = if is_hex { format!("{digits}%") } else { String::new() };
         conditions.push(
             "(c.subject LIKE ? ESCAPE '\\' OR c.subject_alt_names LIKE ? ESCAPE '\\' OR c.device LIKE ? ESCAPE '\\'
-              OR hex(c.serial) LIKE ? OR hex(c.fingerprint) LIKE ?)",
+              OR hex(c.serial) LIKE ? OR hex(c.fingerprint) LIKE ?
+              OR (c.sibling_of IS NOT NULL AND hex(c.sibling_of) LIKE ?))",
         );
-        values.extend([&pattern, &pattern, &pattern, &prefix, &prefix].map(|value| Value::Text(value.clone())));
+        values.extend([&pattern, &pattern, &pattern, &prefix, &prefix, &prefix].map(|value| Value::Text(value.clone())));
     }
     // Without statistics the planner would take any index that fits a column, and sort half the table after it. A device has
     // few certificates; for all else the newest are at the end of the index of ages, and the limit stops the walk.
@@ -186,7 +248,7 @@ pub(super) fn search(connection: &Connection, search: &CertificateSearch) -> Res
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// Writes that a certificate is revoked; `false` if it was already, or is not there.
+/// Writes that a certificate is revoked, and its sibling with it; `false` if it was already, or is not there.
 pub(super) fn revoke(
     write: &mut Write<'_>,
     fingerprint: &[u8; 32],
@@ -194,13 +256,7 @@ pub(super) fn revoke(
     at: Timestamp,
     event: AuditEvent,
 ) -> Result<bool, InventoryError> {
-    let changed = write
-        .connection
-        .prepare_cached(
-            "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3
-             WHERE fingerprint = ?1 AND status <> 'revoked'",
-        )?
-        .execute(params![fingerprint, time(at), reason.name()])?;
+    let changed = set_revoked(write.connection, fingerprint, reason, at)?;
     if changed > 0 {
         write.chain.append(write.connection, vec![event])?;
     }

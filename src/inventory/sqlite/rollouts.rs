@@ -169,7 +169,8 @@ pub(super) fn figures(
 pub(super) fn census(connection: &Connection, group: &str, now: Timestamp) -> Result<Vec<Census>, InventoryError> {
     let mut statement = connection.prepare_cached(
         "SELECT profile, key_algorithm, count(*) FROM certificates INDEXED BY certificates_by_expiry
-         WHERE not_after > ?2 AND device_group = ?1 AND status = 'valid' GROUP BY profile, key_algorithm
+         WHERE not_after > ?2 AND device_group = ?1 AND status = 'valid' AND sibling_of IS NULL
+         GROUP BY profile, key_algorithm
          ORDER BY profile, key_algorithm",
     )?;
     let found = statement.query_map(params![group, time(now)], |row| {

@@ -278,8 +278,10 @@ fn insert(
 /// Certificates given to the device in the period, and transactions that may yet give it one.
 fn given_to_device(connection: &Connection, limit: &DeviceLimit) -> Result<u64, InventoryError> {
     let mut statement = connection.prepare_cached(
-        "SELECT (SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3)
-              + (SELECT count(*) FROM transactions WHERE device = ?1 AND device_group = ?2 AND open = 1 AND received_at >= ?3)",
+        "SELECT (SELECT count(*) FROM certificates
+                 WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL)
+              + (SELECT count(*) FROM transactions
+                 WHERE device = ?1 AND device_group = ?2 AND open = 1 AND received_at >= ?3 AND certificate IS NULL)",
     )?;
     Ok(statement.query_row(params![limit.device, limit.group, time(limit.since)], |row| rows::count(row, 0))?)
 }
