@@ -192,6 +192,8 @@ pub struct ServerSettings {
     pub shutdown_grace: Duration,
     /// How long refused transactions, spent challenges and replies are kept.
     pub retention: Duration,
+    /// How long transactions that were issued or failed are kept. Their certificates stay.
+    pub keep_transactions: Duration,
     /// Whether changed files are loaded without being told.
     pub watch: bool,
 }
@@ -641,6 +643,7 @@ mod tests {
         assert_eq!(server.control_socket, Path::new("/run/ravelin/control.sock"));
         assert_eq!((server.patience.as_secs(), server.shutdown_grace.as_secs()), (5, 60));
         assert_eq!((server.retention.as_secs(), server.watch), (90 * 86_400, false));
+        assert_eq!(server.keep_transactions.as_secs(), 365 * 86_400);
         assert_eq!((server.max_connections, server.max_requests, server.max_body), (100, 50, 256 * 1024));
         assert_eq!(server.per_source, Some((20, 40)));
         let times = [server.header_timeout, server.body_timeout, server.idle_timeout].map(|time| time.as_secs());

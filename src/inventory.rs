@@ -166,8 +166,18 @@ pub trait Inventory: RolloutStore + Send + Sync {
     /// Writes nothing and says whether writing would work: for readiness.
     async fn check(&self) -> Result<(), InventoryError>;
 
-    /// Deletes stored replies, refused transactions, spent or expired challenges and sealed secrets from before then.
-    async fn purge(&self, before: Timestamp) -> Result<u64, InventoryError>;
+    /// Deletes what is older than that, in steps that let other writes through. Certificates and audit events stay, and so does what
+    /// is open. A message whose transaction and reply are gone is a new one; a challenge that is gone is as good as a wrong one.
+    async fn purge(&self, before: PurgeBefore) -> Result<u64, InventoryError>;
+}
+
+/// What is old enough to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgeBefore {
+    /// Stored replies, refused transactions, spent or expired challenges and sealed secrets from before then.
+    pub leavings: Timestamp,
+    /// Transactions that were issued or failed before then, with all that belongs to them but the certificate.
+    pub transactions: Timestamp,
 }
 
 /// Identifies a transaction in the inventory (UUID version 7: it sorts by time).

@@ -22,7 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::config::ServerSettings;
 use crate::scep::service::ScepService;
 use crate::telemetry::Metrics;
-use crate::worker::Worker;
+use crate::worker::{Retention, Worker};
 
 pub mod instance;
 pub mod layers;
@@ -115,7 +115,8 @@ pub async fn run(instance: Instance, stop: watch::Receiver<bool>, ready: impl Fn
     let devices = connection::Connections::new(service, &settings, Arc::clone(&metrics));
 
     // What an earlier run left open is taken up while devices are served already.
-    let worker = tokio::spawn(Worker::new(instance.enroller().clone(), settings.retention).run(worker_stops));
+    let retention = Retention { leavings: settings.retention, transactions: settings.keep_transactions };
+    let worker = tokio::spawn(Worker::new(instance.enroller().clone(), retention).run(worker_stops));
     let background = vec![
         tokio::spawn(control.serve(instance.control())),
         tokio::spawn(signals::reload_on_hangup(Arc::clone(instance.reloader()))),

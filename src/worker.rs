@@ -10,7 +10,7 @@ use crate::enroll::core::{LEASE, after, before};
 use crate::enroll::issue::{Work, carry};
 use crate::enroll::operate::stored_order;
 use crate::enroll::{EnrollError, Enroller};
-use crate::inventory::{Attempt, AttemptState, Transaction};
+use crate::inventory::{Attempt, AttemptState, InventoryError, PurgeBefore, Transaction};
 
 /// How often the worker looks for due work when nobody wakes it.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,14 +29,23 @@ const PLACES_U32: u32 = PLACES as u32;
 /// The worker of one node.
 pub struct Worker {
     enroller: Enroller,
-    retention: Duration,
+    retention: Retention,
     /// The free places by upstream.
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
+/// How long what is done with is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Refused transactions, replies, and challenges that are spent, revoked or expired.
+    pub leavings: Duration,
+    /// Transactions that were issued or failed. Their certificates stay.
+    pub transactions: Duration,
+}
+
 impl Worker {
-    /// A worker that keeps replies, refusals and spent challenges for `retention`.
-    pub fn new(enroller: Enroller, retention: Duration) -> Self {
+    /// A worker that deletes what is older than `retention`.
+    pub fn new(enroller: Enroller, retention: Retention) -> Self {
         Self { enroller, retention, places: Mutex::default() }
     }
 
@@ -48,7 +57,8 @@ impl Worker {
             Ok(count) => tracing::info!(count, "Transactions left open by an earlier run are taken up."),
             Err(error) => tracing::error!("Open transactions could not be taken up: {error}."),
         }
-        let mut upkeep = tokio::time::interval(UPKEEP);
+        // Apart: there may be much to delete, and no transaction waits for it.
+        let upkeep = tokio::spawn(upkeep(self.enroller.clone(), self.retention));
         let mut failing = String::new();
         loop {
             let full = match self.round().await {
@@ -71,11 +81,11 @@ impl Worker {
             }
             tokio::select! {
                 _ = stop.changed() => break,
-                _ = upkeep.tick() => self.upkeep().await,
                 () = core.work.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
         }
+        upkeep.abort();
         self.settle().await;
     }
 
@@ -133,14 +143,30 @@ impl Worker {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn upkeep(&self) {
-        let core = self.enroller.core();
-        match core.inventory.purge(before(core.now(), self.retention)).await {
+    /// Deletes what is old; the run does so every hour.
+    pub async fn purge(&self) -> Result<u64, InventoryError> {
+        purge(&self.enroller, self.retention).await
+    }
+}
+
+/// Deletes what is old, now and every hour.
+async fn upkeep(enroller: Enroller, retention: Retention) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        due.tick().await;
+        match purge(&enroller, retention).await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "Old replies, refusals and challenges were deleted."),
+            Ok(count) => tracing::info!(count, "Old transactions, replies and challenges were deleted."),
             Err(error) => tracing::warn!("Old rows could not be deleted: {error}."),
         }
     }
+}
+
+async fn purge(enroller: &Enroller, retention: Retention) -> Result<u64, InventoryError> {
+    let core = enroller.core();
+    let now = core.now();
+    let old = PurgeBefore { leavings: before(now, retention.leavings), transactions: before(now, retention.transactions) };
+    core.inventory.purge(old).await
 }
 
 /// Carries one attempt on, in a place at its upstream.

@@ -88,6 +88,30 @@ async fn p05_another_wish_of_the_same_key_is_not_answered_with_the_first() {
     }
 }
 
+/// What a purge leaves: the certificate, which can be renewed, and a challenge that nobody can spend again.
+#[tokio::test]
+async fn a_purged_transaction_breaks_no_renewal_and_no_rule() {
+    let world = World::new(&[("routers", ROUTERS)]);
+    let mut device = Device::new("r1");
+    let challenge = world.challenge("routers").await;
+    let request = world.request("routers", &device, Some(&challenge));
+    let answer = world.enroll(request.clone()).await;
+    let certificate = world.certificate(&answer).await;
+    let id = world.inventory.transactions(TransactionState::Issued, 10).await.expect("read")[0].id;
+    world.clock.forward(9 * DAY);
+    world.worker().purge().await.expect("purged");
+    assert!(world.inventory.transaction(id).await.expect("read").is_some(), "ten days are not over");
+    world.clock.forward(340 * DAY);
+    world.worker().purge().await.expect("purged");
+    assert!(world.inventory.transaction(id).await.expect("read").is_none());
+    assert_eq!(world.certificate(&answer).await.fingerprint(), certificate.fingerprint());
+    // The very same message is a new one now.
+    assert_eq!(world.enroll(request).await, "refused challenge-wrong");
+    device.certificate = Some(certificate);
+    let renewed = world.enroll(world.request("routers", &device, None)).await;
+    assert!(renewed.starts_with("issued "), "{renewed}");
+}
+
 #[tokio::test]
 async fn p15_without_any_way_in_nobody_enrolls() {
     let closed =

@@ -87,6 +87,7 @@ fn server(table: &Reader<'_>, folder: &Path, data: &Path) -> ServerSettings {
         patience: table.duration("patience").unwrap_or(defaults.patience),
         shutdown_grace: table.duration("shutdown-grace").unwrap_or(defaults.shutdown_grace),
         retention: table.duration("retention").unwrap_or(defaults.retention),
+        keep_transactions: table.duration("keep-transactions").unwrap_or(defaults.keep_transactions),
         watch: table.boolean("watch").unwrap_or(defaults.watch),
         ..defaults
     }
@@ -256,6 +257,7 @@ fn defaults() -> ServerSettings {
         idle_timeout: Duration::from_secs(60),
         shutdown_grace: Duration::from_secs(30),
         retention: Duration::from_secs(30 * 24 * 3600),
+        keep_transactions: Duration::from_secs(180 * 24 * 3600),
         watch: true,
     }
 }

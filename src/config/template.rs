@@ -82,7 +82,8 @@ admin = "{admin}"            # health and metrics, for nobody but you; "off" for
 # control-socket = "control.sock"   # how commands reach the service
 # patience = "10s"                  # how long a request waits for its CA before the device is told to come back
 # shutdown-grace = "30s"
-# retention = "30d"                 # of refused transactions, spent challenges and replies; what was issued stays
+# retention = "30d"                 # of refused transactions, spent challenges and replies
+# keep-transactions = "180d"        # of those that were issued or failed; certificates and the audit log stay
 # watch = true                      # load changed files without being told
 
 [limits]

@@ -43,6 +43,7 @@ macro_rules! tests {
         $crate::inventory::conformance::tests!($make: challenges {
             a_challenge_comes_back_as_it_was_written, lists_show_the_newest_first, revoking_needs_a_prefix_that_fits_one,
             a_revoked_or_expired_challenge_is_not_redeemed, old_rows_are_purged_and_the_rest_stays,
+            old_transactions_are_purged_and_their_certificates_stay, a_long_purge_reaches_the_end,
         });
         $crate::inventory::conformance::tests!($make: certificates {
             a_certificate_is_found_by_all_its_names, a_renewal_supersedes_what_it_renews, revocation_happens_once,

@@ -16,8 +16,8 @@ use self::upkeep::Purge;
 use self::writer::Writer;
 use super::{
     Attempt, AuditEvent, AuditRecord, Census, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
-    Inventory, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, RolloutChange, RolloutStore, Setback,
-    SetbackSearch, Statistics, Transaction, TransactionId, TransactionKey, TransactionState,
+    Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction, RolloutChange, RolloutStore,
+    Setback, SetbackSearch, Statistics, Transaction, TransactionId, TransactionKey, TransactionState,
 };
 use crate::rollout::{DeviceKnowledge, Figures, RolloutState};
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
@@ -252,15 +252,14 @@ impl Inventory for SqliteInventory {
     }
 
     /// Deletes in portions, so that enrollments do not wait behind it.
-    async fn purge(&self, before: Timestamp) -> Result<u64, InventoryError> {
+    async fn purge(&self, before: PurgeBefore) -> Result<u64, InventoryError> {
         let mut total = 0;
         for kind in Purge::ALL {
-            loop {
-                let deleted = self.writer.write(move |write| upkeep::purge(write, kind, before, PURGE_PORTION)).await?;
-                total += deleted;
-                if deleted == 0 {
-                    break;
-                }
+            let mut from = Some(0);
+            while let Some(number) = from {
+                let step = self.writer.write(move |write| upkeep::purge(write, kind, before, number, PURGE_PORTION)).await?;
+                total += step.deleted;
+                from = step.next;
             }
         }
         Ok(total)
@@ -310,7 +309,7 @@ impl RolloutStore for SqliteInventory {
     }
 }
 
-/// How many rows one command of a purge deletes.
+/// How many rows one command of a purge looks at.
 const PURGE_PORTION: usize = 200;
 
 #[cfg(test)]

@@ -191,6 +191,7 @@ fn needs_restart(before: &ServerSettings, after: &ServerSettings) -> Vec<&'stati
         idle_timeout,
         shutdown_grace,
         retention,
+        keep_transactions,
         watch,
     } = after;
     [
@@ -213,6 +214,7 @@ fn needs_restart(before: &ServerSettings, after: &ServerSettings) -> Vec<&'stati
         ("idle-timeout", *idle_timeout != before.idle_timeout),
         ("shutdown-grace", *shutdown_grace != before.shutdown_grace),
         ("retention", *retention != before.retention),
+        ("keep-transactions", *keep_transactions != before.keep_transactions),
         ("watch", *watch != before.watch),
     ]
     .into_iter()

@@ -21,7 +21,7 @@ use ravelin::snapshot::Snapshot;
 use ravelin::telemetry::Metrics;
 use ravelin::upstream::UpstreamCa;
 use ravelin::upstream::local::{LocalCa, NewCa};
-use ravelin::worker::Worker;
+use ravelin::worker::{Retention, Worker};
 use ravelin::x509::csr::CsrTemplate;
 use ravelin::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr, builder};
 use tempfile::TempDir;
@@ -230,7 +230,8 @@ impl World {
 
     /// A worker that the test drives.
     pub fn worker(&self) -> Worker {
-        Worker::new(self.enroller.clone(), Duration::from_secs(86400))
+        let retention = Retention { leavings: Duration::from_secs(86400), transactions: Duration::from_secs(10 * 86400) };
+        Worker::new(self.enroller.clone(), retention)
     }
 
     /// A fresh one-time challenge.

@@ -84,10 +84,11 @@ pub(crate) async fn old_rows_are_purged_and_the_rest_stays(store: Store) {
     opened(&store, &open).await;
 
     let before = events(&store).await;
-    assert_eq!(store.purge(at(-1000)).await.expect("purges"), 0, "nothing is that old");
+    let old = |leavings, transactions| PurgeBefore { leavings: at(leavings), transactions: at(transactions) };
+    assert_eq!(store.purge(old(-1000, -1000)).await.expect("purges"), 0, "nothing is that old");
     // Two replies, one refused, one spent and one expired challenge, one secret.
-    assert_eq!(store.purge(at(10)).await.expect("purges"), 6);
-    assert_eq!(store.purge(at(10)).await.expect("purges"), 0);
+    assert_eq!(store.purge(old(10, -1000)).await.expect("purges"), 6);
+    assert_eq!(store.purge(old(10, -1000)).await.expect("purges"), 0);
     let last = stored(&store, done.transaction.id).await;
     assert_eq!(last.sealed_challenge, None);
     assert_eq!(store.recall(&[1; 32], &key(1)).await.expect("reads"), Some(Known::Transaction(last)));
@@ -96,4 +97,74 @@ pub(crate) async fn old_rows_are_purged_and_the_rest_stays(store: Store) {
     assert_eq!(store.certificate(&certificate.fingerprint).await.expect("reads"), Some(certificate));
     assert_eq!(listed(&store, None, true, 10).await, [challenge(3).id]);
     assert_eq!(events(&store).await, before);
+}
+
+pub(crate) async fn old_transactions_are_purged_and_their_certificates_stay(store: Store) {
+    store.add_challenges(vec![challenge(1)]).await.expect("adds");
+    let done = NewTransaction { redeem: Some(challenge(1).digest), ..new(1) };
+    opened(&store, &done).await;
+    store.join(done.transaction.id, "another").await.expect("joins");
+    let certificate = certificate(1, done.transaction.id);
+    let conclusion = Conclusion { reply: Some(([1; 32], b"yes".to_vec())), ..issued(&done, certificate.clone()) };
+    store.conclude(conclusion).await.expect("concludes");
+    let failed = new(2);
+    opened(&store, &failed).await;
+    store.conclude(concluded(&failed, rejected())).await.expect("concludes");
+    let open = new(3);
+    opened(&store, &open).await;
+    let before = events(&store).await;
+
+    let old = |leavings, transactions| PurgeBefore { leavings: at(leavings), transactions: at(transactions) };
+    assert_eq!(store.purge(old(-1000, 1)).await.expect("purges"), 0, "they are of that moment, and not from before");
+    assert_eq!(store.purge(old(-1000, 2)).await.expect("purges"), 2);
+    for gone in [&done, &failed] {
+        assert_eq!(store.transaction(gone.transaction.id).await.expect("reads"), None);
+        assert_eq!(store.attempts(gone.transaction.id).await.expect("reads"), []);
+        assert_eq!(store.recall(&[1; 32], &gone.transaction.key).await.expect("reads"), None, "the message is a new one");
+    }
+    let polled = store.find_transaction("routers", "another", &digest(1)).await.expect("reads");
+    assert_eq!(polled, None, "nor is it found under the name that joined");
+    assert_eq!(stored(&store, open.transaction.id).await, open.transaction);
+    // Renewals and GetCert look for the certificate; a message that is taken for new meets a challenge that is spent.
+    assert_eq!(store.certificate(&certificate.fingerprint).await.expect("reads"), Some(certificate.clone()));
+    let by_serial = store.certificate_by_serial(&certificate.issuer, &certificate.serial).await.expect("reads");
+    assert_eq!(by_serial, Some(certificate));
+    let again = NewTransaction { redeem: Some(challenge(1).digest), ..new(1) };
+    assert_eq!(store.open(again.clone()).await.expect("opens"), Opened::ChallengeSpent);
+    // Also when the challenge itself is gone.
+    assert_eq!(store.purge(old(10, -1000)).await.expect("purges"), 1);
+    assert_eq!(store.open(again).await.expect("opens"), Opened::ChallengeSpent);
+    assert_eq!(events(&store).await, before);
+}
+
+/// Many more than one step takes, with some among them that stay.
+pub(crate) async fn a_long_purge_reaches_the_end(store: Store) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for device in 0..450 {
+        let store = std::sync::Arc::clone(&store);
+        tasks.spawn(async move {
+            store.add_challenges(vec![challenge(device)]).await.expect("adds");
+            let new = NewTransaction { redeem: (device % 3 > 0).then(|| challenge(device).digest), ..new(device) };
+            opened(&store, &new).await;
+            if device % 3 > 0 {
+                store
+                    .conclude(concluded(
+                        &new,
+                        AttemptResult::Issued {
+                            certificate: Box::new(certificate(device, new.transaction.id)),
+                            keep_secret: true,
+                        },
+                    ))
+                    .await
+                    .expect("concludes");
+            }
+        });
+    }
+    tasks.join_all().await;
+    let all = PurgeBefore { leavings: at(10), transactions: at(10) };
+    assert_eq!(store.purge(all).await.expect("purges"), 600, "300 transactions and their challenges");
+    assert_eq!(store.transactions(TransactionState::Issuing, 1000).await.expect("reads").len(), 150);
+    assert!(store.transactions(TransactionState::Issued, 1000).await.expect("reads").is_empty());
+    assert_eq!(listed(&store, None, true, 1000).await.len(), 150);
+    assert_eq!(store.statistics().await.expect("counts").certificates, 300);
 }

@@ -69,7 +69,7 @@ pub(crate) async fn a_setback_is_kept_once_a_device(store: Store) {
     assert_eq!(store.setbacks(&search(Some("now"), 0, 10)).await.expect("reads").len(), 0);
     assert_eq!(store.setbacks(&search(None, 0, 1)).await.expect("reads").len(), 1);
     // Old ones go with the rest that is kept for a while.
-    store.purge(at(5)).await.expect("purges");
+    store.purge(PurgeBefore { leavings: at(5), transactions: at(-1000) }).await.expect("purges");
     assert_eq!(store.setbacks(&search(None, 0, 10)).await.expect("reads").len(), 1);
 }
 
