@@ -13,6 +13,7 @@ mod audit;
 mod certificates;
 mod challenges;
 mod configuration;
+mod rollouts;
 mod transactions;
 
 pub use control::{Control, Loaded, Reload};

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod ca;
 pub mod certificate;
 pub mod challenge;
+pub mod change_profile;
 pub mod check_config;
 pub mod connect;
 pub mod enroll;
@@ -22,10 +23,12 @@ pub mod init;
 pub mod manual;
 pub mod output;
 pub mod pending;
+pub mod policy_file;
 pub mod profile;
 pub mod quickstart;
 pub mod ra;
 pub mod reload;
+pub mod rollout;
 pub mod serve;
 pub mod setup;
 pub mod status;
@@ -112,6 +115,9 @@ pub enum Command {
     /// Algorithm profiles
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
+    /// Profiles that are tried on some devices of a group first
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
     /// CAs of the embedded upstream
     #[command(subcommand)]
     Ca(ca::CaCommand),
@@ -290,6 +296,7 @@ async fn run_async(global: &Global, command: Command) -> Outcome {
         Command::Certificate(command) => command.run(global).await,
         Command::Group(command) => command.run(global).await,
         Command::Profile(command) => command.run(global).await,
+        Command::Rollout(command) => command.run(global).await,
         Command::Ca(command) => command.run(global).await,
         Command::Ra(command) => command.run(global).await,
         Command::Audit(command) => command.run(global).await,

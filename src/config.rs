@@ -37,13 +37,18 @@ use reader::Sink;
 /// Reads `ravelin.toml` at `path`, or in the folder `path`, with `algorithms/` and `policies/` beside it. Warnings are in
 /// [`Config::warnings`]; an error comes with all findings.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Diagnostics> {
+    load_with(path, overrides, &BTreeMap::new())
+}
+
+/// Reads it as if the files at these paths held these texts: what a change would be, before it is made.
+pub fn load_with(path: &Path, overrides: &Overrides, texts: &BTreeMap<PathBuf, String>) -> Result<Config, Diagnostics> {
     let path = if path.is_dir() { path.join("ravelin.toml") } else { path.to_owned() };
     let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
         Some(parent) => parent.to_owned(),
         None => PathBuf::from("."),
     };
-    let mut loader = Loader { folder: folder.clone(), sink: Sink::default(), origins: Origins::default(), read: Vec::new() };
+    let mut loader = Loader { texts: texts.clone(), ..Loader::new(folder.clone()) };
     let Some(text) = loader.text(&path) else { return Err(loader.sink.into_inner()) };
     let file = loader.parse(&path, text).map(|mut root| {
         overrides.apply(&mut root);
@@ -85,7 +90,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Diagnostics> {
 
 /// Reads the text of one policy file: for tests and for tools that have no folder.
 pub fn read_group(name: &str, text: &str) -> Result<(DeviceGroup, ScepSettings), Diagnostics> {
-    let mut loader = Loader { folder: PathBuf::from("."), sink: Sink::default(), origins: Origins::default(), read: Vec::new() };
+    let mut loader = Loader::new(PathBuf::from("."));
     let group = loader.group(name, Path::new(&format!("policies/{name}.toml")), text.to_owned());
     let findings = loader.sink.into_inner();
     group.filter(|_| !findings.has_errors()).ok_or(findings)
@@ -93,7 +98,7 @@ pub fn read_group(name: &str, text: &str) -> Result<(DeviceGroup, ScepSettings),
 
 /// Reads the text of one profile file: for tests and for tools that have no folder.
 pub fn read_profile(name: &str, text: &str) -> Result<AlgorithmProfile, Diagnostics> {
-    let mut loader = Loader { folder: PathBuf::from("."), sink: Sink::default(), origins: Origins::default(), read: Vec::new() };
+    let mut loader = Loader::new(PathBuf::from("."));
     let profile = loader.profile(name, Path::new(&format!("algorithms/{name}.toml")), text.to_owned());
     let findings = loader.sink.into_inner();
     profile.filter(|_| !findings.has_errors()).ok_or(findings)
@@ -278,9 +283,15 @@ struct Loader {
     sink: Sink,
     origins: Origins,
     read: Vec<(PathBuf, Vec<u8>)>,
+    /// Texts that count in place of what the files hold.
+    texts: BTreeMap<PathBuf, String>,
 }
 
 impl Loader {
+    fn new(folder: PathBuf) -> Self {
+        Self { folder, sink: Sink::default(), origins: Origins::default(), read: Vec::new(), texts: BTreeMap::new() }
+    }
+
     fn report(&self, finding: Diagnostic) {
         self.sink.borrow_mut().push(finding);
     }
@@ -291,7 +302,11 @@ impl Loader {
     }
 
     fn text(&mut self, path: &Path) -> Option<String> {
-        let text = std::fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
+        let bytes = match self.texts.get(path) {
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => std::fs::read(path).map_err(|error| error.to_string()),
+        };
+        let text = bytes.and_then(|bytes| {
             self.read.push((path.to_owned(), bytes.clone()));
             String::from_utf8(bytes).map_err(|error| error.to_string())
         });

@@ -12,6 +12,8 @@ use crate::enroll::operate::stored_order;
 use crate::enroll::{EnrollError, Enroller};
 use crate::inventory::{Attempt, AttemptState, InventoryError, PurgeBefore, Transaction};
 
+mod gates;
+
 /// How often the worker looks for due work when nobody wakes it.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,8 @@ impl Worker {
         }
         // Apart: there may be much to delete, and no transaction waits for it.
         let upkeep = tokio::spawn(upkeep(self.enroller.clone(), self.retention));
+        // Beside the rest: neither waits for the other.
+        let gates = tokio::spawn(gates::watch(self.enroller.clone(), stop.clone()));
         let mut failing = String::new();
         loop {
             let full = match self.round().await {
@@ -86,6 +90,7 @@ impl Worker {
             }
         }
         upkeep.abort();
+        gates.abort();
         self.settle().await;
     }
 

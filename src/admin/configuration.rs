@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::control::{Control, Handled};
 use super::{Problem, views};
+use crate::rollout::Phase;
 
 pub(super) async fn status(control: &Control) -> Handled {
     let snapshot = control.enroller.snapshot();
@@ -32,13 +33,19 @@ pub(super) fn groups(control: &Control) -> Value {
     json!({ "groups": snapshot.groups.values().map(|group| views::group(group, &snapshot)).collect::<Vec<_>>() })
 }
 
-pub(super) fn group(control: &Control, name: &str) -> Handled {
+pub(super) async fn group(control: &Control, name: &str) -> Handled {
     let snapshot = control.enroller.snapshot();
     let group = snapshot.groups.get(name).ok_or_else(|| {
         let known = snapshot.groups.keys().cloned().collect::<Vec<_>>().join(", ");
         Problem::not_found("unknown-group", format!("there is no group {name:?}; known are {known}"))
     })?;
-    Ok(views::group(group, &snapshot))
+    let mut shown = views::group(group, &snapshot);
+    if let Some(plan) = &group.rollout {
+        let phase = control.inventory().rollout(&group.name, &plan.candidate).await?.map(|state| state.phase);
+        shown["rollout"]["phase"] = json!(phase.unwrap_or(Phase::Running));
+        shown["rollout"]["percent"] = json!(plan.share_at(control.enroller.now()).to_string());
+    }
+    Ok(shown)
 }
 
 pub(super) fn profiles(control: &Control) -> Value {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Health, OpenMessage, Problem, audit, certificates, challenges, configuration, explain, transactions};
+use super::{Health, OpenMessage, Problem, audit, certificates, challenges, configuration, explain, rollouts, transactions};
 use crate::enroll::Enroller;
 use crate::inventory::Inventory;
 
@@ -38,7 +38,7 @@ pub struct Control {
 #[async_trait]
 pub trait Reload: Send + Sync {
     /// Loads it; the error is what `check-config` would print, and the old configuration still serves.
-    async fn reload(&self) -> Result<Loaded, String>;
+    async fn reload(&self, operator: &str) -> Result<Loaded, String>;
 }
 
 /// A configuration that was loaded.
@@ -114,9 +114,13 @@ impl Control {
 
         match (method.as_str(), segments.as_slice()) {
             ("GET", ["v1", "status"]) => configuration::status(self).await,
-            ("POST", ["v1", "reload"]) => self.reload().await,
+            ("POST", ["v1", "reload"]) => self.reload(&call).await,
             ("GET", ["v1", "groups"]) => Ok(configuration::groups(self)),
-            ("GET", ["v1", "groups", name]) => configuration::group(self, name),
+            ("GET", ["v1", "groups", name]) => configuration::group(self, name).await,
+            ("GET", ["v1", "groups", name, "preview"]) => rollouts::preview(self, &call, name).await,
+            ("GET", ["v1", "rollouts"]) => rollouts::list(self).await,
+            ("GET", ["v1", "rollouts", group]) => rollouts::show(self, group).await,
+            ("POST", ["v1", "rollouts", group, action]) => rollouts::change(self, &call, group, action).await,
             ("GET", ["v1", "profiles"]) => Ok(configuration::profiles(self)),
             ("GET", ["v1", "profiles", name]) => configuration::profile(self, name),
             ("GET", ["v1", "cas", upstream, ca, "crl"]) => configuration::crl(self, upstream, ca).await,
@@ -140,8 +144,8 @@ impl Control {
         }
     }
 
-    async fn reload(&self) -> Handled {
-        match self.reload.reload().await {
+    async fn reload(&self, call: &Call) -> Handled {
+        match self.reload.reload(&call.operator).await {
             Ok(loaded) => Ok(json!(loaded)),
             Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-configuration", why)),
         }

@@ -75,6 +75,9 @@ pub fn group(group: &DeviceGroup, snapshot: &Snapshot) -> Value {
         .collect();
     json!({
         "name": group.name, "description": group.description, "priority": group.priority, "profile": group.profile,
+        "rollout": group.rollout.as_ref().map(|plan| json!({
+            "candidate": plan.candidate, "devices": plan.devices.iter().map(|one| one.text()).collect::<Vec<_>>(),
+        })),
         "endpoints": endpoints, "device": group.device, "challenge": challenges,
         "renewal": group.renewal.as_ref().map(|renewal| json!({
             "own": renewal.own,

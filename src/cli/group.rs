@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::change_profile::{self, ChangeArgs};
 use super::connect::{Connection, segment};
 use super::{Exit, Global, Outcome, output};
 
@@ -22,12 +23,36 @@ pub enum GroupCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Put a group on another profile: shows the one line that changes and what it means, checks it, and loads it
+    SetProfile {
+        /// The device group
+        group: String,
+        /// The algorithm profile
+        profile: String,
+        /// How
+        #[command(flatten)]
+        args: ChangeArgs,
+    },
+    /// Undo the newest change that a command made to a group; again undoes the one before
+    Undo {
+        /// The device group
+        group: String,
+        /// How
+        #[command(flatten)]
+        args: ChangeArgs,
+    },
 }
 
 impl GroupCommand {
     /// Runs it.
     pub async fn run(self, global: &Global) -> Outcome {
-        let connection = Connection::open(global).await?;
+        let connection = match &self {
+            GroupCommand::SetProfile { group, profile, args } => {
+                return change_profile::set_profile(global, group, profile, *args).await;
+            }
+            GroupCommand::Undo { group, args } => return change_profile::undo(global, group, *args).await,
+            GroupCommand::List { .. } | GroupCommand::Show { .. } => Connection::open(global).await?,
+        };
         match self {
             GroupCommand::List { json } => {
                 let listed = connection.get("/v1/groups").await?;
@@ -49,6 +74,7 @@ impl GroupCommand {
                     output::print(&super::output::object(&one));
                 }
             }
+            GroupCommand::SetProfile { .. } | GroupCommand::Undo { .. } => unreachable!("these have returned"),
         }
         Ok(Exit::Ok)
     }

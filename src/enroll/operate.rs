@@ -27,6 +27,20 @@ pub enum OperateError {
     /// There is no such group.
     #[error("there is no group {0:?}")]
     NoSuchGroup(String),
+    /// There is no such profile.
+    #[error("there is no algorithm profile {0:?}")]
+    NoSuchProfile(String),
+    /// The group tries no candidate.
+    #[error("group {0:?} tries no candidate: add a table [rollout] to its policy")]
+    NoRollout(String),
+    /// The rollout stands so already.
+    #[error("the rollout of group {group:?} is {phase} already")]
+    RolloutPhase {
+        /// Which group.
+        group: String,
+        /// How it stands.
+        phase: crate::rollout::Phase,
+    },
     /// The group does not take one-time challenges.
     #[error(
         "group {0:?} takes no one-time challenges: add `challenge = {{ kind = \"one-time\" }}` to the [authenticate] table of its policy"

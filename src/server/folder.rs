@@ -7,6 +7,7 @@
 //!        ra/                      keys and certificates of the RA
 //!        ca/NAME/                 one folder per CA of the embedded upstream
 //!        inventory/ravelin.sqlite
+//!        history/GROUP/           what policies were before commands changed them
 //!        control.sock             while a server runs
 //! ```
 //!

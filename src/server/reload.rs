@@ -17,6 +17,8 @@ use crate::inventory::AuditEvent;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 
+mod changes;
+
 /// What made the configuration be loaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -82,8 +84,13 @@ impl Reloader {
 
     /// Loads, all or nothing. The error is the whole report.
     pub async fn reload(&self, cause: Cause) -> Result<Loaded, String> {
+        self.reload_by(cause, "system").await
+    }
+
+    async fn reload_by(&self, cause: Cause, actor: &str) -> Result<Loaded, String> {
         let _turn = self.turn.lock().await;
         systemd::reloading();
+        let before = self.snapshot.load_full();
         let result = self.load(cause).await;
         systemd::ready();
         let generation = self.snapshot.load().generation;
@@ -112,11 +119,25 @@ impl Reloader {
         let event = AuditEvent {
             at: self.enroller.now(),
             event: event.to_owned(),
-            actor: "system".to_owned(),
+            actor: actor.to_owned(),
             object: self.config().path.display().to_string(),
             fields,
         };
-        if let Err(error) = self.enroller.inventory().audit(vec![event]).await {
+        let mut events = vec![event];
+        if result.is_ok() {
+            events.extend(changes::of_groups(&before, &self.snapshot.load(), self.enroller.now(), actor, cause.name()));
+        }
+        for change in &events[1..] {
+            let told = |field: &str| change.fields.get(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            tracing::info!(
+                group = told("group"),
+                from = told("from"),
+                to = told("to"),
+                event = change.event,
+                "A group was changed."
+            );
+        }
+        if let Err(error) = self.enroller.inventory().audit(events).await {
             tracing::error!("The reload could not be written to the audit log: {error}.");
         }
         result.map_err(|error| error.to_string())
@@ -160,8 +181,8 @@ impl Reloader {
 
 #[async_trait]
 impl Reload for Reloader {
-    async fn reload(&self) -> Result<Loaded, String> {
-        Reloader::reload(self, Cause::Operator).await
+    async fn reload(&self, operator: &str) -> Result<Loaded, String> {
+        self.reload_by(Cause::Operator, &format!("operator:{operator}")).await
     }
 }
 

@@ -27,6 +27,40 @@ pub struct Metrics {
     inventory: Family<InventoryLabels, Gauge<u64, AtomicU64>>,
     crypto_free: Gauge<u64, AtomicU64>,
     crypto_queue: Gauge<u64, AtomicU64>,
+    rollout: Family<RolloutLabels, Gauge>,
+    rollout_share: Family<CandidateLabels, Gauge<f64, AtomicU64>>,
+    rollout_devices: Family<ProfileLabels, Gauge<u64, AtomicU64>>,
+    rollout_gate: Family<GateLabels, Gauge<f64, AtomicU64>>,
+    rollout_gate_limit: Family<GateLabels, Gauge<f64, AtomicU64>>,
+    rollout_trips: Family<CandidateLabels, Counter>,
+}
+
+/// How the rollout of a group stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutMetric {
+    /// The device group.
+    pub group: String,
+    /// The profile that is tried.
+    pub candidate: String,
+    /// `running`, `halted` or `rolled-back`.
+    pub phase: &'static str,
+    /// The share of devices that the percentage reaches now.
+    pub share: f64,
+    /// How many devices met each profile in the window of the gates.
+    pub devices: Vec<(String, u64)>,
+    /// The gates.
+    pub gates: Vec<GateMetric>,
+}
+
+/// How a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GateMetric {
+    /// Which.
+    pub gate: &'static str,
+    /// The share of devices.
+    pub share: f64,
+    /// What it must not exceed.
+    pub limit: f64,
 }
 
 /// Values that are looked up when they are scraped.
@@ -91,6 +125,36 @@ impl Metrics {
         self.shed.get_or_create(&ShedLabels { reason }).inc();
     }
 
+    /// Sets how rollouts stand; those that are not told of any more are gone.
+    pub fn rollouts(&self, all: &[RolloutMetric]) {
+        self.rollout.clear();
+        self.rollout_share.clear();
+        self.rollout_devices.clear();
+        self.rollout_gate.clear();
+        self.rollout_gate_limit.clear();
+        for one in all {
+            let (group, candidate) = (one.group.clone(), one.candidate.clone());
+            let labels = RolloutLabels { group: group.clone(), candidate: candidate.clone(), phase: one.phase };
+            self.rollout.get_or_create(&labels).set(1);
+            self.rollout_share.get_or_create(&CandidateLabels { group: group.clone(), candidate }).set(one.share);
+            for (profile, devices) in &one.devices {
+                let labels = ProfileLabels { group: group.clone(), profile: profile.clone() };
+                self.rollout_devices.get_or_create(&labels).set(*devices);
+            }
+            for gate in &one.gates {
+                let labels = GateLabels { group: group.clone(), gate: gate.gate };
+                self.rollout_gate.get_or_create(&labels).set(gate.share);
+                self.rollout_gate_limit.get_or_create(&labels).set(gate.limit);
+            }
+        }
+    }
+
+    /// Counts a gate that stopped a rollout.
+    pub fn rollout_tripped(&self, group: &str, candidate: &str) {
+        let labels = CandidateLabels { group: group.to_owned(), candidate: candidate.to_owned() };
+        self.rollout_trips.get_or_create(&labels).inc();
+    }
+
     /// The gauge of open connections.
     pub fn connections(&self) -> &Gauge<i64, AtomicI64> {
         &self.connections
@@ -131,6 +195,12 @@ impl Default for Metrics {
             inventory: Family::default(),
             crypto_free: Gauge::default(),
             crypto_queue: Gauge::default(),
+            rollout: Family::default(),
+            rollout_share: Family::default(),
+            rollout_devices: Family::default(),
+            rollout_gate: Family::default(),
+            rollout_gate_limit: Family::default(),
+            rollout_trips: Family::default(),
             registry: Registry::default(),
         };
         registry.register("enrollments", "Answers to enrollment requests", metrics.enrollments.clone());
@@ -148,6 +218,12 @@ impl Default for Metrics {
         registry.register("inventory", "Rows in the inventory by kind", metrics.inventory.clone());
         registry.register("crypto_queue_free", "Jobs that the crypto pool would take now", metrics.crypto_free.clone());
         registry.register("crypto_queue_size", "Jobs that the crypto pool may hold", metrics.crypto_queue.clone());
+        registry.register("rollout", "Groups that try a candidate, by where the rollout stands", metrics.rollout.clone());
+        registry.register("rollout_share", "Share of devices that a rollout's percentage reaches", metrics.rollout_share.clone());
+        registry.register("rollout_devices", "Devices that met a profile in the gates' window", metrics.rollout_devices.clone());
+        registry.register("rollout_gate", "Share of the candidate's devices that a gate looks at", metrics.rollout_gate.clone());
+        registry.register("rollout_gate_limit", "Share at which the gate trips", metrics.rollout_gate_limit.clone());
+        registry.register("rollout_trips", "Gates that stopped a rollout", metrics.rollout_trips.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION")), ("crypto", "aws-lc")];
         registry.register("build", "What is running", Info::new(version));
         Self { registry, ..metrics }
@@ -166,6 +242,31 @@ struct EnrollmentLabels {
 struct DenialLabels {
     group: String,
     code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RolloutLabels {
+    group: String,
+    candidate: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CandidateLabels {
+    group: String,
+    candidate: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProfileLabels {
+    group: String,
+    profile: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GateLabels {
+    group: String,
+    gate: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -218,6 +319,17 @@ mod tests {
         metrics.upstream("local", "issued", Duration::from_millis(2));
         metrics.wire("branch", "GetCACaps", 200);
         metrics.reload("ok", 2);
+        metrics.rollout_tripped("branch", "next");
+        let rollout = |phase| RolloutMetric {
+            group: "branch".into(),
+            candidate: "next".into(),
+            phase,
+            share: 0.05,
+            devices: vec![("ecdsa-p256".into(), 100), ("next".into(), 5)],
+            gates: vec![GateMetric { gate: "refusals", share: 0.2, limit: 0.05 }],
+        };
+        metrics.rollouts(&[rollout("running")]);
+        metrics.rollouts(&[rollout("halted")]);
         let text = metrics.scrape(&Gauges { certificates: 7, ..Gauges::default() });
         for line in [
             r#"ravelin_enrollments_total{protocol="scep",group="branch",profile="ecdsa-p256",outcome="issued"} 1"#,
@@ -227,10 +339,17 @@ mod tests {
             r#"ravelin_config_reloads_total{result="ok"} 1"#,
             "ravelin_config_generation 2",
             r#"ravelin_inventory{kind="certificates"} 7"#,
+            r#"ravelin_rollout{group="branch",candidate="next",phase="halted"} 1"#,
+            r#"ravelin_rollout_share{group="branch",candidate="next"} 0.05"#,
+            r#"ravelin_rollout_devices{group="branch",profile="next"} 5"#,
+            r#"ravelin_rollout_gate{group="branch",gate="refusals"} 0.2"#,
+            r#"ravelin_rollout_gate_limit{group="branch",gate="refusals"} 0.05"#,
+            r#"ravelin_rollout_trips_total{group="branch",candidate="next"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+        assert!(!text.contains(r#"phase="running""#), "what was is gone");
 
         let guide = include_str!("../../docs/src/operations.md");
         for kind in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
