@@ -20,6 +20,7 @@ pub mod explain;
 pub mod group;
 pub mod hash_challenge;
 pub mod init;
+pub mod key;
 pub mod manual;
 pub mod output;
 pub mod pending;
@@ -124,6 +125,9 @@ pub enum Command {
     /// Keys and certificates of the registration authority on the SCEP transport
     #[command(subcommand)]
     Ra(ra::RaCommand),
+    /// Private keys in files: made, shown, taken from one form to another
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -280,6 +284,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Man(args) => args.run(),
         Command::HashChallenge(args) => args.run(),
         Command::Init(args) => args.run(&global),
+        Command::Key(command) => command.run(&global),
         command => runtime()?.block_on(run_async(&global, command)),
     }
 }
@@ -302,6 +307,7 @@ async fn run_async(global: &Global, command: Command) -> Outcome {
         Command::Audit(command) => command.run(global).await,
         Command::Quickstart(_)
         | Command::Init(_)
+        | Command::Key(_)
         | Command::Serve(_)
         | Command::HashChallenge(_)
         | Command::Completions(_)

@@ -411,3 +411,67 @@ fn quickstart_enrolls_a_device_and_takes_up_the_same_data() {
     assert!(text(&again.stderr).contains("[already-revoked]"), "{}", text(&again.stderr));
     assert!(text(&run(&["certificate", "show", serial]).stdout).contains("keyCompromise"));
 }
+
+// Keys in files
+
+#[test]
+fn keys_go_from_form_to_form_and_are_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let good = |args: &[&str]| {
+        let output = ravelin(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let bad = |args: &[&str], part: &str| {
+        let output = ravelin(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).contains(part), "{args:?}: {}", text(&output.stderr));
+    };
+    fs::write(path("pass"), "correct horse\n").unwrap();
+    good(&["key", "generate", "ml-dsa-44", "-o", &path("seed"), "--out-passphrase-file", &path("pass")]);
+    assert!(fs::read_to_string(path("seed")).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    assert_eq!(fs::metadata(path("seed")).unwrap().permissions().mode() & 0o777, 0o600);
+    bad(&["key", "generate", "ml-dsa-44", "-o", &path("seed")], "not overwritten");
+    bad(&["key", "show", &path("seed")], "passphrase");
+
+    good(&["key", "convert", &path("seed"), "--passphrase-file", &path("pass"), "-o", &path("both"), "--form", "both"]);
+    good(&["key", "convert", &path("both"), "-o", &path("expanded"), "--form", "expanded"]);
+    bad(&["key", "convert", &path("expanded"), "-o", &path("never"), "--form", "seed"], "no seed can be computed");
+    let public = good(&["key", "show", &path("seed"), "--passphrase-file", &path("pass"), "--public"]);
+    assert!(public.starts_with("-----BEGIN PUBLIC KEY-----"));
+    for (name, form) in [("both", "both"), ("expanded", "expanded")] {
+        assert_eq!(good(&["key", "show", &path(name), "--public"]), public);
+        let shown: serde_json::Value = serde_json::from_str(&good(&["key", "show", &path(name), "--json"])).unwrap();
+        assert_eq!((&shown["key"], &shown["form"], &shown["nist_category"]), (&"ml-dsa-44".into(), &form.into(), &2.into()));
+    }
+
+    good(&["key", "generate", "id-MLDSA65-ECDSA-P256-SHA512", "-o", &path("composite")]);
+    assert!(good(&["key", "show", &path("composite")]).contains("mldsa65-ecdsa-p256-sha512"));
+    bad(&["key", "convert", &path("composite"), "-o", &path("never"), "--form", "seed"], "only ML-DSA keys have forms");
+    let refused = ravelin(&["key", "generate", "mldsa87-ed448-shake256", "-o", &path("never")]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("no Ed448"), "{}", text(&refused.stderr));
+    assert!(!Path::new(&path("never")).exists());
+}
+
+#[test]
+fn a_key_of_the_data_folder_goes_out_and_comes_back() {
+    let data = Data::init();
+    let path = |name: &str| data.dir.path().join(name).to_str().unwrap().to_owned();
+    let good = |args: &[&str]| {
+        let output = data.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    good(&["key", "generate", "ed25519", "-o", &path("one")]);
+    good(&["key", "import", &path("one"), "-o", &path("kept")]);
+    assert!(fs::read_to_string(path("kept")).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    good(&["key", "export", &path("kept"), "-o", &path("two")]);
+    assert_eq!(fs::read(path("one")).unwrap(), fs::read(path("two")).unwrap());
+    // OpenSSL reads it where there is one.
+    match Command::new("openssl").args(["pkey", "-in", &path("two"), "-pubout"]).output() {
+        Ok(output) => assert_eq!(text(&output.stdout), good(&["key", "show", &path("two"), "--public"])),
+        Err(_) => println!("skipped: no openssl command here"),
+    }
+}

@@ -172,6 +172,38 @@ fn certificates_of_other_implementations() {
         }
     }
     println!("{verified} self-signatures verified");
+    // 39 of ML-DSA, 4 of SLH-DSA, the composites but for brainpool and Ed448, the classical signatures of catalyst and chameleon.
+    assert!(verified == 0 || verified >= 95, "{verified}");
+}
+
+#[test]
+fn private_keys_of_other_implementations_belong_to_their_certificates() {
+    let files = vectors("pqc-certificates");
+    let (mut read, mut refused) = (0, 0);
+    for (name, pkcs8) in files.iter().filter(|(name, _)| name.ends_with("priv.der") || name.ends_with("_seed.der")) {
+        let stem = ["_both_priv", "_expandedkey_priv", "_seed_priv", "_priv", "_seed"]
+            .iter()
+            .find_map(|end| name.strip_suffix(&format!("{end}.der")))
+            .unwrap();
+        let Some((_, certificate)) = files.iter().find(|(other, _)| *other == format!("{stem}_ta.der")) else { continue };
+        let certificate = Certificate::from_der(certificate).unwrap();
+        match (provider().keys.signer(pkcs8), certificate.key()) {
+            (Ok(key), Some(kind)) => {
+                assert_eq!((key.key(), key.spki()), (kind, certificate.spki()), "{name}");
+                if !key.algorithms()[0].is_slow() {
+                    let signature = key.sign(key.algorithms()[0], b"m").unwrap();
+                    provider().verifier.verify(key.algorithms()[0], certificate.spki(), b"m", &signature).unwrap();
+                }
+                read += 1;
+            }
+            // HashML-DSA, brainpool, Ed448.
+            (Err(_), None) => refused += 1,
+            (Ok(key), None) => panic!("{name} is taken for {}", key.key()),
+            (Err(error), Some(kind)) => panic!("{name}: {kind}: {error}"),
+        }
+    }
+    println!("{read} keys read, {refused} refused");
+    assert!(files.is_empty() || read >= 40 && refused >= 10, "{read} {refused}");
 }
 
 #[test]

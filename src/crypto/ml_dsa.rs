@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use der::Decode;
+use pkcs8::PrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
 use super::raw_key::{self, RawKey};
@@ -50,6 +52,22 @@ pub trait MlDsaKey: Send + Sync {
 
     /// Signs in the pure mode, hedged.
     fn sign(&self, context: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError>;
+}
+
+/// Whether this is one of the three kinds of ML-DSA key.
+pub const fn is(key: KeyAlgorithm) -> bool {
+    matches!(key, KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87)
+}
+
+/// In which form an ML-DSA key stands in this PKCS#8; `None` for other keys.
+pub fn form(pkcs8: &[u8]) -> Option<KeyForm> {
+    let info = PrivateKeyInfoRef::from_der(pkcs8).ok()?;
+    let set = raw_key::kind(&info.algorithm.oid).filter(|key| is(*key))?;
+    Some(match MlDsaPrivateKey::from_der(set, info.private_key.as_bytes()).ok()? {
+        MlDsaPrivateKey::Seed(_) => KeyForm::Seed,
+        MlDsaPrivateKey::Expanded(_) => KeyForm::Expanded,
+        MlDsaPrivateKey::Both { .. } => KeyForm::Both,
+    })
 }
 
 /// Makes a fresh key.
