@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use ravelin::algorithm::{Digest, Form, KeyAlgorithm, SignatureAlgorithm};
+use ravelin::algorithm::{AlgorithmProfile, Digest, Form, KeyAlgorithm, SignatureAlgorithm};
 use ravelin::crypto::{Signer, provider};
 use ravelin::enroll::Outcome;
 use ravelin::enroll::query::{Query, Question};
@@ -103,6 +103,16 @@ fn a_request_proves_an_alternative_key_or_is_refused() {
     assert_eq!(VerifiedCsr::from_der(&resigned(&claimed, own.as_ref())), Err(X509Error::NoAlternativePossession));
     // With the own key's signature over it the untouched one still holds.
     assert!(VerifiedCsr::from_der(&resigned(&der, own.as_ref())).unwrap().alternative().is_some());
+}
+
+/// Made by Bouncy Castle: X.509 does not say how a request proves an alternative key, so that this is what others do.
+#[test]
+fn a_request_of_bouncy_castle_proves_an_alternative_key() {
+    let der = include_bytes!("../testdata/x509/csr-alternative-bouncycastle.der");
+    let csr = VerifiedCsr::from_der(der).unwrap();
+    assert_eq!(csr.subject().to_string(), "CN=r1,O=Example");
+    assert_eq!(csr.challenge_password(), Some("a challenge"));
+    assert_eq!(csr.alternative().unwrap().key, KeyAlgorithm::MlDsa44);
 }
 
 fn replace(der: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
@@ -408,5 +418,137 @@ async fn an_operator_decides_about_the_leg_that_is_unclear() {
                 assert!(world.enroll(request).await.starts_with("refused"));
             }
         }
+    }
+}
+
+// Every shipped profile
+
+/// Every profile that comes along is made ready by the command that check-config names, and issues; what it issues is what it says.
+#[tokio::test]
+async fn every_shipped_profile_issues() {
+    let (forms, seen) = issue_under_all(|profile| !profile.signature.is_slow()).await;
+    assert_eq!(forms, ["catalyst", "composite", "paired", "single"]);
+    assert!(seen > ravelin::config::shipped::PROFILES.len());
+}
+
+/// The same for SLH-DSA, beside the others: without optimisation a key takes seconds.
+#[tokio::test]
+async fn every_slow_shipped_profile_issues() {
+    assert_eq!(issue_under_all(|profile| profile.signature.is_slow()).await, (vec!["single"], 2));
+}
+
+/// Gives the forms that were seen, and how many certificates were issued.
+async fn issue_under_all(which: impl Fn(&AlgorithmProfile) -> bool) -> (Vec<&'static str>, usize) {
+    let shipped = ravelin::config::shipped::PROFILES.iter();
+    let profiles = shipped.map(|shipped| ravelin::config::read_profile(shipped.name, shipped.text).unwrap());
+    let profiles: Vec<_> = profiles.filter(which).collect();
+    let policies: Vec<_> = profiles.iter().map(|profile| (profile.name.as_str(), on(&profile.name))).collect();
+    let policies: Vec<_> = policies.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let world = World::prepared(&policies, "", Arc::new(|upstream| upstream), |folder| {
+        for profile in &profiles {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ravelin"));
+            command.arg("-c").arg(folder.join("ravelin.toml")).args(["ca", "create", "--profile", &profile.name]);
+            let output = command.output().expect("the program runs");
+            assert!(output.status.success(), "{}: {}", profile.name, String::from_utf8_lossy(&output.stderr));
+        }
+    });
+    let snapshot = world.snapshot.load_full();
+    let (mut forms, mut seen) = (std::collections::BTreeSet::new(), 0);
+    for profile in &profiles {
+        forms.insert(profile.form.name());
+        let keys = [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::MlDsa65];
+        // One certificate by SLH-DSA is slow enough.
+        let most = if profile.signature.is_slow() { 1 } else { keys.len() };
+        for algorithm in keys.into_iter().filter(|key| profile.accepts(*key)).take(most) {
+            let device = Device { name: format!("r{seen}"), key: key(algorithm), certificate: None };
+            seen += 1;
+            let challenge = world.challenge(&profile.name).await;
+            let mut request = world.request(&profile.name, &device, Some(&challenge));
+            let mut answer = world.enroll(request.clone()).await;
+            // A slow machine takes longer than a device's patience: it asks again, as devices do.
+            for turn in 0..10 {
+                if answer != "pending" {
+                    break;
+                }
+                request.message = [turn; 32];
+                answer = world.enroll(request.clone()).await;
+            }
+            assert!(answer.starts_with("issued "), "{} {algorithm}: {answer}", profile.name);
+            let certificate = world.certificate(&answer).await;
+            check(&world, profile, &certificate, profile.signature, &profile.issuer.ca).await;
+            let size = certificate.der().len();
+            let (smallest, largest) = profile.certificate_lens();
+            // Names of the issuer and the CRL, and the signature of an RSA key of another size, make the difference.
+            assert!(smallest - 250 <= size && size <= largest + 250, "{}: {size} is not in {smallest}..{largest}", profile.name);
+
+            let alternative = profile.alternative.filter(|_| profile.form == Form::Catalyst);
+            assert_eq!(certificate.alternative_signature_algorithm(), alternative);
+            if alternative.is_some() {
+                let ca = snapshot.chain_of(&profile.issuer)[0].clone();
+                certificate.verify_alternative(ca.alternative_spki().unwrap()).unwrap();
+            }
+            let sibling = world.inventory.sibling(&certificate.fingerprint()).await.unwrap();
+            match (profile.sibling(), sibling) {
+                (None, None) => {}
+                (Some((signature, issuer)), Some(sibling)) => {
+                    let sibling = Certificate::from_der(&sibling.der).unwrap();
+                    assert_eq!(sibling.is_related_to(&certificate), Some(true));
+                    check(&world, profile, &sibling, signature, &issuer.ca).await;
+                }
+                (ordered, found) => panic!("{}: {ordered:?}, {found:?}", profile.name),
+            }
+        }
+    }
+    (forms.into_iter().collect(), seen)
+}
+
+/// Chain, usages and CRL.
+async fn check(
+    world: &World,
+    profile: &AlgorithmProfile,
+    certificate: &Certificate,
+    signature: SignatureAlgorithm,
+    ca: &str,
+) {
+    let chain = world.snapshot.load().upstreams["local"].chain(ca).unwrap();
+    assert_eq!(certificate.signature_algorithm(), Some(signature), "{}", profile.name);
+    certificate.verify_signed_by(chain[0].spki()).unwrap_or_else(|error| panic!("{}: {error}", profile.name));
+    assert_eq!(certificate.key_usage(), Some(ravelin::x509::KeyUsage::DIGITAL_SIGNATURE));
+    if signature.is_slow() {
+        return;
+    }
+    let crl = world.enroller.crl("local", ca).await.unwrap();
+    ravelin::x509::crl::verify_crl(&crl, chain[0].spki()).unwrap();
+    if let Some(spki) = chain[0].alternative_spki() {
+        alternative::verify_crl(&crl, spki).unwrap();
+    }
+}
+
+/// A device that proves an alternative key gets it into its certificate, where the form has a place for it.
+#[tokio::test]
+async fn an_alternative_key_of_a_device_is_certified() {
+    let catalyst = "catalyst-ecdsa-p256-mldsa65";
+    let world = World::prepared(&[("routers", &on(catalyst)), ("plain", ROUTERS)], "", Arc::new(|upstream| upstream), |folder| {
+        support::create_ca(folder, catalyst, KeyAlgorithm::EcdsaP256, Some(KeyAlgorithm::MlDsa65));
+    });
+    let second = key(KeyAlgorithm::MlDsa44);
+    for (group, certified) in [("routers", true), ("plain", false)] {
+        let device = Device::new("r1");
+        let challenge = world.challenge(group).await;
+        let mut request = world.request(group, &device, Some(&challenge));
+        let subject = device.subject();
+        let template = CsrTemplate {
+            subject: &subject,
+            subject_alt_names: &[],
+            extended_key_usages: &[],
+            key_usage: None,
+            challenge_password: Some(&challenge),
+        };
+        let der = template.sign_with_alternative(device.key.as_ref(), Digest::Sha256, second.as_ref()).unwrap();
+        request.csr = Arc::new(VerifiedCsr::from_der(&der).unwrap());
+        let answer = world.enroll(request).await;
+        let certificate = world.certificate(&answer).await;
+        assert_eq!(certificate.alternative_spki(), certified.then(|| second.spki()));
+        assert_eq!(certificate.has_alternative_signature(), certified);
     }
 }

@@ -462,6 +462,45 @@ mod tests {
     }
 
     #[test]
+    fn what_issuers_cannot_do_for_a_form_is_found_where_it_stands() {
+        let catalyst = format!("{PROFILE}form = \"catalyst\"\nalternative = \"ml-dsa-65\"\n");
+        let report = findings(POLICY, &catalyst, able());
+        for part in [
+            "algorithms/ecdsa-p256.toml:6:15",
+            "makes no alternative signature by ml-dsa-65",
+            "`ravelin ca create --profile ecdsa-p256`",
+        ] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
+        let other = Capabilities { alternatives: vec![SignatureAlgorithm::MlDsa44], ..able() };
+        assert!(findings(POLICY, &catalyst, other).contains("it makes ml-dsa-44"));
+        let right = Capabilities { alternatives: vec![SignatureAlgorithm::MlDsa65], ..able() };
+        assert_eq!(findings(POLICY, &catalyst, right), "");
+
+        let paired = |sibling: &str| {
+            let sibling = format!("alternative-issuer = {{ upstream = \"local\", ca = \"{sibling}\" }}\n");
+            format!("{PROFILE}form = \"paired\"\nalternative = \"ml-dsa-65\"\n{sibling}")
+        };
+        let report = findings(POLICY, &paired("ecdsa-p256"), able());
+        let says = "CA `ecdsa-p256` of upstream `local` does not sign with ml-dsa-65";
+        assert!(report.contains("algorithms/ecdsa-p256.toml:6:15") && report.contains(says), "{report}");
+        let report = findings(POLICY, &paired("ml-dsa-65"), able());
+        assert!(report.contains("algorithms/ecdsa-p256.toml:7:") && report.contains("has no CA `ml-dsa-65`"), "{report}");
+
+        let extensions = format!("{PROFILE}[extensions]\npolicies = [\"1.2.3\"]\n");
+        let report = findings(POLICY, &extensions, Capabilities { takes_extensions: false, ..able() });
+        assert!(report.contains("algorithms/ecdsa-p256.toml:") && report.contains("chooses the extensions itself"), "{report}");
+        assert_eq!(findings(POLICY, &extensions, able()), "");
+    }
+
+    /// A fallback may be needed at any time: its issuer has to be there too.
+    #[test]
+    fn the_steps_of_a_ladder_are_checked() {
+        let report = findings(POLICY, &format!("{PROFILE}fallback = \"rsa-sha256\"\n"), able());
+        assert!(report.contains("has no CA `rsa`") && report.contains("--profile rsa-sha256"), "{report}");
+    }
+
+    #[test]
     fn a_profile_that_nobody_is_on_is_not_checked() {
         // rsa-sha256 and ecdsa-p384 are shipped, and this upstream has no such CA.
         assert_eq!(findings(POLICY, PROFILE, able()), "");
