@@ -251,7 +251,10 @@ async fn the_sibling_is_fetched_by_its_serial() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(!world.enroller.revoke(&record, RevocationReason::KeyCompromise, "tester").await.unwrap(), "both are revoked already");
+    assert!(
+        !world.enroller.revoke(&record, RevocationReason::KeyCompromise, "tester").await.unwrap(),
+        "both are revoked already"
+    );
 }
 
 /// A renewal makes a new pair and takes the place of the old one, whichever of the two the device shows.
@@ -349,8 +352,7 @@ fn moody(says: Vec<Submission>, finds_again: bool) -> (World, Arc<AtomicUsize>) 
 #[tokio::test]
 async fn the_worker_carries_on_between_the_legs() {
     let not_now = Submission::Rejected { reason: "not now".into(), retryable: true };
-    let later =
-        Submission::Waiting { reference: "ticket".into(), retry_after: std::time::Duration::from_secs(5) };
+    let later = Submission::Waiting { reference: "ticket".into(), retry_after: std::time::Duration::from_secs(5) };
     for said in [not_now, later] {
         let (world, _) = moody(vec![said], true);
         let device = Device::new("r1");

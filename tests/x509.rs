@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ravelin::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
+use ravelin::algorithm::{Composite, Digest, KeyAlgorithm, SignatureAlgorithm, SlhDsa};
 use ravelin::crypto::{Signer, provider};
 use ravelin::x509::builder::{self, CertificateTemplate};
 use ravelin::x509::crl::{CrlTemplate, RevocationReason, RevokedCertificate, read_crl, verify_crl};
@@ -506,6 +506,28 @@ fn post_quantum_chains_hold() {
 }
 
 #[test]
+fn slh_dsa_stands_in_requests_and_certificates() {
+    let algorithm = SignatureAlgorithm::SlhDsa(SlhDsa::Sha2_128f);
+    let signer = provider().keys.generate(KeyAlgorithm::SlhDsa(SlhDsa::Sha2_128f)).unwrap();
+    let ca = root(&*signer, algorithm);
+    ca.verify_signed_by(ca.spki()).unwrap();
+    assert_eq!((ca.key(), ca.signature_algorithm()), (Some(signer.key()), Some(algorithm)));
+    <x509_cert::Certificate as der::Decode>::from_der(ca.der()).unwrap();
+    let subject = DistinguishedName::parse("CN=dev-1", true).unwrap();
+    let template = CsrTemplate {
+        subject: &subject,
+        subject_alt_names: &[],
+        extended_key_usages: &[],
+        key_usage: None,
+        challenge_password: None,
+    };
+    let request = VerifiedCsr::from_der(&template.sign(&*signer, Digest::Sha256).unwrap()).unwrap();
+    assert_eq!((request.key(), request.signature_algorithm()), (signer.key(), algorithm));
+}
+
+const COMPOSITE: Composite = Composite::MlDsa65EcdsaP256;
+
+#[test]
 fn requests_that_we_make_are_read_by_others() {
     let subject = DistinguishedName::parse("O=Example,CN=dev-1", true).unwrap();
     let names = [SubjectAltName::Dns("dev-1.example.net".into())];
@@ -515,6 +537,7 @@ fn requests_that_we_make_are_read_by_others() {
         (KeyAlgorithm::Rsa(2048), SignatureAlgorithm::RsaSha256),
         (KeyAlgorithm::Ed25519, SignatureAlgorithm::Ed25519),
         (KeyAlgorithm::MlDsa44, SignatureAlgorithm::MlDsa44),
+        (KeyAlgorithm::Composite(COMPOSITE), SignatureAlgorithm::Composite(COMPOSITE)),
     ] {
         let signer = provider().keys.generate(key).unwrap();
         for challenge in [None, Some("secret"), Some("pa_ß")] {
@@ -532,7 +555,7 @@ fn requests_that_we_make_are_read_by_others() {
             assert_eq!((read.subject_alt_names(), read.extended_key_usages()), (&names[..], &usages[..]));
             assert_eq!((read.key_usage(), read.spki()), (Some(KeyUsage::DIGITAL_SIGNATURE), signer.spki()));
             <x509_cert::request::CertReq as der::Decode>::from_der(&der).unwrap();
-            if key != KeyAlgorithm::MlDsa44 {
+            if !key.is_post_quantum() {
                 let folder = tempfile::tempdir().unwrap();
                 let file = write(&folder, "request.der", &der);
                 let Some(printed) = openssl(&["req", "-inform", "DER", "-in", &file, "-noout", "-verify", "-text"]) else {

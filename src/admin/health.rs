@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use crate::crypto::Lane;
 use crate::enroll::Enroller;
 use crate::telemetry::{Gauges, Metrics};
 
@@ -117,6 +118,7 @@ impl Health {
             unknown: statistics.unknown,
             outstanding_challenges: statistics.outstanding_challenges,
             crypto_free: self.enroller.pool().free() as u64,
+            crypto_slow_free: self.enroller.pool().free_in(Lane::Slow) as u64,
         })
     }
 

@@ -36,7 +36,8 @@ impl ProfileCommand {
                     output::json(&listed);
                     return Ok(Exit::Ok);
                 }
-                let mut table = output::Table::new(&["NAME", "FORM", "SIGNATURE", "LEVEL", "CERTIFICATE", "ISSUER", "VALIDITY", "GROUPS"]);
+                let mut table =
+                    output::Table::new(&["NAME", "FORM", "SIGNATURE", "LEVEL", "CERTIFICATE", "ISSUER", "VALIDITY", "GROUPS"]);
                 for one in listed["profiles"].as_array().into_iter().flatten() {
                     table.row([
                         output::text(one, "name"),

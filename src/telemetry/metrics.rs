@@ -26,6 +26,7 @@ pub struct Metrics {
     connections: Gauge,
     inventory: Family<InventoryLabels, Gauge<u64, AtomicU64>>,
     crypto_free: Gauge<u64, AtomicU64>,
+    crypto_slow_free: Gauge<u64, AtomicU64>,
     crypto_queue: Gauge<u64, AtomicU64>,
     rollout: Family<RolloutLabels, Gauge>,
     rollout_share: Family<CandidateLabels, Gauge<f64, AtomicU64>>,
@@ -78,6 +79,8 @@ pub struct Gauges {
     pub outstanding_challenges: u64,
     /// Jobs that the crypto pool would still take.
     pub crypto_free: u64,
+    /// Slow signatures that it would still take.
+    pub crypto_slow_free: u64,
 }
 
 impl Metrics {
@@ -174,6 +177,7 @@ impl Metrics {
         set("transactions-unknown", gauges.unknown);
         set("challenges-outstanding", gauges.outstanding_challenges);
         self.crypto_free.set(gauges.crypto_free);
+        self.crypto_slow_free.set(gauges.crypto_slow_free);
         let mut text = String::with_capacity(4096);
         encode(&mut text, &self.registry).expect("writing into a string does not fail");
         text
@@ -194,6 +198,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             inventory: Family::default(),
             crypto_free: Gauge::default(),
+            crypto_slow_free: Gauge::default(),
             crypto_queue: Gauge::default(),
             rollout: Family::default(),
             rollout_share: Family::default(),
@@ -217,6 +222,8 @@ impl Default for Metrics {
         registry.register("connections", "Open connections from devices", metrics.connections.clone());
         registry.register("inventory", "Rows in the inventory by kind", metrics.inventory.clone());
         registry.register("crypto_queue_free", "Jobs that the crypto pool would take now", metrics.crypto_free.clone());
+        let slow = metrics.crypto_slow_free.clone();
+        registry.register("crypto_slow_queue_free", "Slow signatures that the crypto pool would take now", slow);
         registry.register("crypto_queue_size", "Jobs that the crypto pool may hold", metrics.crypto_queue.clone());
         registry.register("rollout", "Groups that try a candidate, by where the rollout stands", metrics.rollout.clone());
         registry.register("rollout_share", "Share of devices that a rollout's percentage reaches", metrics.rollout_share.clone());

@@ -15,8 +15,7 @@ async fn pair(store: &Store, device: u32, renews: Option<[u8; 32]>) -> [Certific
     opened(store, &new).await;
     let record = CertificateRecord { renews, ..certificate(device, new.transaction.id) };
     let (record, next) = first(store, &new, record).await;
-    let sibling =
-        CertificateRecord { sibling_of: Some(record.fingerprint), ..certificate(100 + device, new.transaction.id) };
+    let sibling = CertificateRecord { sibling_of: Some(record.fingerprint), ..certificate(100 + device, new.transaction.id) };
     let last = Conclusion { attempt: next.id, ..issued(&new, sibling.clone()) };
     assert_eq!(store.conclude(last).await.expect("concludes"), Concluded::Done);
     [record, sibling]

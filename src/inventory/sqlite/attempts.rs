@@ -132,7 +132,9 @@ pub(super) fn decide(
 ) -> Result<Option<Transaction>, InventoryError> {
     let waiting: Option<(i64, Option<[u8; 32]>)> = write
         .connection
-        .prepare_cached("SELECT number, certificate FROM transactions WHERE id = ?1 AND state IN ('awaiting-approval', 'unknown')")?
+        .prepare_cached(
+            "SELECT number, certificate FROM transactions WHERE id = ?1 AND state IN ('awaiting-approval', 'unknown')",
+        )?
         .query_row([id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((number, first_of_pair)) = waiting else { return Ok(None) };

@@ -187,10 +187,9 @@ pub(super) fn count_of_device(
     device: &str,
     since: Timestamp,
 ) -> Result<u64, InventoryError> {
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL",
-        )?;
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL",
+    )?;
     Ok(statement.query_row(params![device, group, time(since)], |row| rows::count(row, 0))?)
 }
 
