@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+pub mod bucket;
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now.

@@ -9,7 +9,7 @@ pub mod pattern;
 pub mod select;
 mod weak_key;
 
-pub use challenge::{ChallengePolicy, SharedChallenge};
+pub use challenge::{ChallengePolicy, SharedChallenge, Verdict};
 pub use endpoint::{CaCertsShape, Endpoint, ReplyShape, ScepSettings};
 pub use enforce::{Denial, DenialCode, Permit, PermitInput, Rules};
 pub use group::{Approval, DeviceGroup, DeviceLimitRule, GroupSettings, MatchInput, RenewalPolicy};

@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use ravelin::enroll::EnrollError;
 use ravelin::enroll::operate::NewChallenges;
 use ravelin::inventory::{CertificateStatus, TransactionState};
 use ravelin::x509::crl::RevocationReason;
@@ -110,6 +111,32 @@ async fn a_purged_transaction_breaks_no_renewal_and_no_rule() {
     device.certificate = Some(certificate);
     let renewed = world.enroll(world.request("routers", &device, None)).await;
     assert!(renewed.starts_with("issued "), "{renewed}");
+}
+
+/// The hash of a shared challenge is slow on purpose, and strangers can send as many as they like.
+#[tokio::test]
+async fn a_flood_of_wrong_shared_challenges_holds_up_nobody_who_knows_it() {
+    use argon2::password_hash::{PasswordHasher, SaltString};
+    let params = argon2::Params::new(8, 1, 1, None).expect("the smallest there are");
+    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let salt = SaltString::encode_b64(&[9; 16]).expect("a salt");
+    let hash = hasher.hash_password(b"the right one", &salt);
+    let hash = hash.expect("hashed").to_string();
+    let shared = ROUTERS.replace("{ kind = \"one-time\", ttl = \"1h\" }", &format!("{{ kind = \"shared\", hash = \"{hash}\" }}"));
+    let world = World::new(&[("routers", &shared)]);
+    let first = world.enroll(world.request("routers", &Device::new("r1"), Some("the right one"))).await;
+    assert!(first.starts_with("issued "), "{first}");
+    let (mut refused, mut later) = (0, 0);
+    for number in 0..100 {
+        match world.enroller.enroll(world.request("routers", &Device::new("r2"), Some(&format!("guess {number}")))).await {
+            Ok(answer) => refused += usize::from(text(&answer) == "refused challenge-wrong"),
+            Err(EnrollError::Busy) => later += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused >= 19 && later > 0 && refused + later == 100, "{refused} refused, {later} told to come again");
+    let honest = world.enroll(world.request("routers", &Device::new("r3"), Some("the right one"))).await;
+    assert!(honest.starts_with("issued "), "{honest}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::budget::RefusalBudget;
 use super::seal::Sealer;
@@ -19,6 +19,9 @@ use crate::telemetry::Metrics;
 
 /// How long a node holds an attempt before others may think that it died over it.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
+
+/// How long a request waits for its turn to have a password hashed.
+const HASH_TURN: Duration = Duration::from_secs(2);
 
 /// The longest that an issuer may take for an answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(75);
@@ -39,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) sealer: Sealer,
     /// How many refusals of strangers may still be written down.
     pub(super) refusals: RefusalBudget,
+    /// Passwords are hashed one after the other: it is the costliest thing that a stranger can ask for.
+    pub(super) hashing: Semaphore,
     /// Name of this node in leases.
     pub(crate) node: String,
     /// Wakes the worker when there is something new to carry on.
@@ -50,6 +55,15 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Waits for a turn to hash a password that came from outside. Who has to wait for long is told to come again.
+    pub(super) async fn turn_to_hash(&self) -> Result<SemaphorePermit<'_>, EnrollError> {
+        match tokio::time::timeout(HASH_TURN, self.hashing.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // Nobody closes it.
+            Ok(Err(_)) | Err(_) => Err(EnrollError::Busy),
+        }
     }
 
     /// Encodes an answer on the pool.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -63,6 +63,7 @@ impl Enroller {
             clock,
             sealer: Sealer::new(seal_key),
             refusals: RefusalBudget::new(),
+            hashing: Semaphore::new(1),
             node,
             work: Notify::new(),
             concluded: Notify::new(),

@@ -7,7 +7,7 @@ use super::record::Recorded;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Intent, Outcome, Rejection, RejectionCode, challenge};
 use crate::inventory::{CertificateRecord, Challenge};
-use crate::policy::{DeviceGroup, MatchInput};
+use crate::policy::{DeviceGroup, MatchInput, Verdict};
 
 /// A request whose group is known.
 pub struct Grouped {
@@ -68,11 +68,16 @@ pub(super) async fn choose(
         return Ok(Ok(Arc::clone(only)));
     }
     // A group that matches by its shared challenge hashes a password: slow.
+    let slow = |text: &str| known.challenge.is_none() && request.endpoint.groups.iter().any(|group| group.matches_slowly(text));
+    let _turn = match request.challenge.as_ref().is_some_and(|text| slow(text)) {
+        true => Some(core.turn_to_hash().await?),
+        false => None,
+    };
     let (request, known) = (request.clone(), known.clone());
-    core.blocking(move || best(&request, &known)).await
+    core.blocking(move || best(&request, &known)).await?
 }
 
-fn best(request: &EnrollmentRequest, known: &KnownCredentials) -> Result<Arc<DeviceGroup>, Rejection> {
+fn best(request: &EnrollmentRequest, known: &KnownCredentials) -> Result<Result<Arc<DeviceGroup>, Rejection>, EnrollError> {
     let input = MatchInput {
         csr: &request.csr,
         challenge_group: known.challenge.as_ref().map(|c| c.group.as_str()),
@@ -80,11 +85,14 @@ fn best(request: &EnrollmentRequest, known: &KnownCredentials) -> Result<Arc<Dev
         renews_group: known.renews.as_ref().map(|c| c.group.as_str()),
         source: request.peer.ip(),
     };
-    request.endpoint.groups.iter().find(|group| group.matches(&input)).cloned().ok_or_else(|| {
-        let tried = request.endpoint.groups.iter().map(|g| g.name.as_str()).collect::<Vec<_>>().join(", ");
-        Rejection::new(
-            RejectionCode::NoGroup,
-            format!("none of the groups of endpoint {:?} matches: {tried}", request.endpoint.name),
-        )
-    })
+    for group in &request.endpoint.groups {
+        match group.matches(&input) {
+            Verdict::Right => return Ok(Ok(Arc::clone(group))),
+            Verdict::Wrong => {}
+            Verdict::Later => return Err(EnrollError::Busy),
+        }
+    }
+    let tried = request.endpoint.groups.iter().map(|g| g.name.as_str()).collect::<Vec<_>>().join(", ");
+    let why = format!("none of the groups of endpoint {:?} matches: {tried}", request.endpoint.name);
+    Ok(Err(Rejection::new(RejectionCode::NoGroup, why)))
 }

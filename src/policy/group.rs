@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{ChallengePolicy, Denial, Matching, Permit, PermitInput, Rules};
+use super::{ChallengePolicy, Denial, Matching, Permit, PermitInput, Rules, Verdict};
 use crate::rollout::Plan;
 use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
 
@@ -117,8 +117,17 @@ impl DeviceGroup {
 
     /// Whether a request at a shared endpoint is of this group. Slow where the group is chosen by its shared challenge: run it on the
     /// crypto pool.
-    pub fn matches(&self, input: &MatchInput<'_>) -> bool {
+    pub fn matches(&self, input: &MatchInput<'_>) -> Verdict {
         self.matching.fits(self, input)
+    }
+
+    /// Whether it is chosen by a challenge that has to be hashed to be known.
+    pub fn matches_slowly(&self, challenge: &str) -> bool {
+        let unknown = |way: &ChallengePolicy| match way {
+            ChallengePolicy::Shared(shared) => shared.known(challenge).is_none(),
+            ChallengePolicy::OneTime { .. } => false,
+        };
+        self.matching.challenge && self.challenges.iter().any(unknown)
     }
 
     /// The device, as this group recognises it, out of a subject and its alternative names: `serialNumber=FOC1234`.

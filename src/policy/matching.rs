@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{ChallengePolicy, DeviceGroup, MatchInput, SubjectPattern};
+use super::{ChallengePolicy, DeviceGroup, MatchInput, SubjectPattern, Verdict};
 use crate::algorithm::{Family, KeyRule};
 
 /// What a request must look like to be of a group at a shared endpoint: the `[match]` table. What is empty is not looked at.
@@ -20,17 +20,23 @@ pub struct Matching {
 
 impl Matching {
     /// Whether a request is of `group`. What Ravelin itself gave out is decisive: a one-time challenge or a certificate of another
-    /// group never fits. Everything else is for the group's own conditions. Slow where the shared challenge is a condition.
-    pub(super) fn fits(&self, group: &DeviceGroup, input: &MatchInput<'_>) -> bool {
+    /// group never fits. Everything else is for the group's own conditions. Slow where the shared challenge is a condition; then it may
+    /// also be that it cannot be said now.
+    pub(super) fn fits(&self, group: &DeviceGroup, input: &MatchInput<'_>) -> Verdict {
         let given = input.challenge_group.or(input.renews_group);
         if given.is_some_and(|name| name != group.name) {
-            return false;
+            return Verdict::Wrong;
         }
         let source = input.source.to_canonical();
-        (self.sources.is_empty() || self.sources.iter().any(|net| net.contains(&source)))
+        let quick = (self.sources.is_empty() || self.sources.iter().any(|net| net.contains(&source)))
             && (self.keys.is_empty() || self.keys.iter().any(|rule| rule.admits(input.csr.key())))
-            && (self.subject.is_empty() || self.subject.iter().any(|pattern| pattern.matches(input.csr.subject()).is_some()))
-            && (!self.challenge || given.is_some() || input.challenge.is_some_and(|challenge| knows(group, challenge)))
+            && (self.subject.is_empty() || self.subject.iter().any(|pattern| pattern.matches(input.csr.subject()).is_some()));
+        match input.challenge {
+            _ if !quick => Verdict::Wrong,
+            _ if !self.challenge || given.is_some() => Verdict::Right,
+            Some(challenge) => knows(group, challenge),
+            None => Verdict::Wrong,
+        }
     }
 
     /// Whether no request can fit both by their conditions alone.
@@ -46,11 +52,18 @@ impl Matching {
     }
 }
 
-fn knows(group: &DeviceGroup, challenge: &str) -> bool {
-    group.challenges.iter().any(|policy| match policy {
-        ChallengePolicy::Shared(shared) => shared.verify(challenge),
-        ChallengePolicy::OneTime { .. } => false,
-    })
+fn knows(group: &DeviceGroup, challenge: &str) -> Verdict {
+    let mut all = Verdict::Wrong;
+    for policy in &group.challenges {
+        if let ChallengePolicy::Shared(shared) = policy {
+            match shared.verify(challenge) {
+                Verdict::Right => return Verdict::Right,
+                Verdict::Later => all = Verdict::Later,
+                Verdict::Wrong => {}
+            }
+        }
+    }
+    all
 }
 
 /// Whether some key is let through by both rules.

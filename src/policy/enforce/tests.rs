@@ -305,7 +305,8 @@ fn groups_match_by_what_we_gave_out_first() {
     let matches = |subject, source: &str, challenge_group, renews_group| {
         let csr = csr(subject, &Ask::default());
         let source = source.parse().unwrap();
-        group.matches(&crate::policy::MatchInput { csr: &csr, challenge_group, challenge: None, renews_group, source })
+        let input = crate::policy::MatchInput { csr: &csr, challenge_group, challenge: None, renews_group, source };
+        group.matches(&input) == crate::policy::Verdict::Right
     };
     assert!(matches("CN=a,OU=Routers", "10.1.1.1", None, None));
     assert!(matches("CN=a,OU=Routers", "::ffff:10.1.1.1", Some("g"), None));
