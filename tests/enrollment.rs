@@ -140,6 +140,20 @@ async fn a_flood_of_wrong_shared_challenges_holds_up_nobody_who_knows_it() {
 }
 
 #[tokio::test]
+async fn a_group_that_names_its_networks_is_for_nobody_else() {
+    let inside = format!("{ROUTERS}\n[match]\nsources = [\"192.0.2.0/24\"]\n");
+    let world = World::new(&[("inside", &inside)]);
+    let challenge = world.challenge("inside").await;
+    let mut request = world.request("inside", &Device::new("r1"), Some(&challenge));
+    request.peer.address = "198.51.100.7:4711".parse().expect("an address");
+    assert_eq!(world.enroll(request.clone()).await, "refused no-group", "at the group's own endpoint");
+    let told = world.enroller.explain(&request, false).await.expect("explained");
+    assert_eq!((told.verdict.as_str(), told.code.as_deref()), ("refuse", Some("no-group")));
+    let request = world.request("inside", &Device::new("r1"), Some(&challenge));
+    assert!(world.enroll(request).await.starts_with("issued "), "192.0.2.7 is one of them");
+}
+
+#[tokio::test]
 async fn p15_without_any_way_in_nobody_enrolls() {
     let closed =
         ROUTERS.lines().filter(|l| !l.starts_with("challenge") && !l.starts_with("renewal")).collect::<Vec<_>>().join("\n");

@@ -510,7 +510,7 @@ pub static MATCH: TableSchema = table(
     &[
         key("subject", "pattern, or array of patterns", "any", "The subject fits one of these."),
         key("keys", "key rules", "any", "The key is one of these."),
-        key("sources", "networks", "any", "The request came from one of these."),
+        key("sources", "networks", "any", "The request came from one of these. This holds at the group's own endpoint as well."),
         key("challenge", "boolean", "`false`", "The challenge is the group's shared one."),
     ],
 );

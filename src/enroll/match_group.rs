@@ -65,6 +65,12 @@ pub(super) async fn choose(
     known: &KnownCredentials,
 ) -> Result<Result<Arc<DeviceGroup>, Rejection>, EnrollError> {
     if let [only] = request.endpoint.groups.as_slice() {
+        // There is nothing to choose, but a group that names its networks is not for the others.
+        let source = request.peer.ip();
+        if !only.matching().admits(source) {
+            let why = format!("group {:?} is not for {source}: `sources` of its [match]", only.name);
+            return Ok(Err(Rejection::new(RejectionCode::NoGroup, why)));
+        }
         return Ok(Ok(Arc::clone(only)));
     }
     // A group that matches by its shared challenge hashes a password: slow.

@@ -1,5 +1,7 @@
 //! Which of the groups of a shared endpoint a request is of.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::{ChallengePolicy, DeviceGroup, MatchInput, SubjectPattern, Verdict};
@@ -27,8 +29,7 @@ impl Matching {
         if given.is_some_and(|name| name != group.name) {
             return Verdict::Wrong;
         }
-        let source = input.source.to_canonical();
-        let quick = (self.sources.is_empty() || self.sources.iter().any(|net| net.contains(&source)))
+        let quick = self.admits(input.source)
             && (self.keys.is_empty() || self.keys.iter().any(|rule| rule.admits(input.csr.key())))
             && (self.subject.is_empty() || self.subject.iter().any(|pattern| pattern.matches(input.csr.subject()).is_some()));
         match input.challenge {
@@ -37,6 +38,12 @@ impl Matching {
             Some(challenge) => knows(group, challenge),
             None => Verdict::Wrong,
         }
+    }
+
+    /// Whether the group is for devices at this address: asked at every endpoint that it has.
+    pub fn admits(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.sources.is_empty() || self.sources.iter().any(|net| net.contains(&source))
     }
 
     /// Whether no request can fit both by their conditions alone.
