@@ -224,6 +224,40 @@ fn operators_work_with_and_without_a_server() {
     assert!(!data.dir.path().join("control.sock").exists());
 }
 
+/// Two commands that write the same key files: the second says so and changes nothing, whether a server runs or not.
+#[test]
+fn keys_are_changed_by_one_command_at_a_time() {
+    let data = Data::init();
+    let hold = |name: &str| {
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(data.dir.path().join(name)).unwrap();
+        file.try_lock().expect("nobody else holds it");
+        file
+    };
+    let create = ["ca", "create", "second", "--subject", "CN=Second CA"];
+    let refused = |args: &[&str], why: &str| {
+        let done = data.run(args);
+        assert_eq!(done.status.code(), Some(1), "{args:?}: {}", text(&done.stderr));
+        assert!(text(&done.stderr).contains(why), "{args:?}: {}", text(&done.stderr));
+        assert!(!data.dir.path().join("ca/second").exists());
+    };
+    let keys = hold("keys.lock");
+    let server = data.serve(&[]);
+    refused(&create, "another command is changing keys");
+    refused(&["ra", "renew", "--ca", "ecdsa-p256"], "another command is changing keys");
+    drop(keys);
+    let done = data.run(&create);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("The running server has loaded the change."), "{}", text(&done.stdout));
+    assert_eq!(server.stop(), Some(0));
+
+    // Who holds the folder and is no server cannot load the change.
+    fs::remove_dir_all(data.dir.path().join("ca/second")).unwrap();
+    let folder = hold("lock");
+    refused(&create, "ravelin serve");
+    drop(folder);
+    assert!(data.run(&create).status.success());
+}
+
 #[test]
 fn a_request_is_explained() {
     let data = Data::init();

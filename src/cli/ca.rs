@@ -219,28 +219,38 @@ async fn create_for_profile(global: &Global, config: &Config, name: &str) -> Res
 
 /// A change to key files: no two processes at a time, and a running server takes it up at the end.
 pub(super) struct Changing {
+    /// On the key files: a server does not hold it.
+    keys: Lock,
     lock: Option<Lock>,
     server: Option<Connection>,
 }
 
 impl Changing {
-    /// Takes the lock, or finds the running server that has it.
+    /// Takes the lock on the key files, and that on the data folder or else finds the running server that has it.
     pub(super) async fn begin(global: &Global, config: &Config) -> Result<Self, Failed> {
         let folder = Folder::of(config);
+        let keys = folder.lock_keys()?;
         match folder.lock() {
-            Ok(lock) => Ok(Self { lock: Some(lock), server: None }),
-            Err(OpenError::Locked(_)) => Ok(Self { lock: None, server: Some(Connection::to_server(global).await?) }),
+            Ok(lock) => Ok(Self { keys, lock: Some(lock), server: None }),
+            Err(OpenError::Locked(_)) => {
+                // Asked before anything is changed: who holds the folder must be a server that can load the change.
+                let server = Connection::to_server(global).await?;
+                server.get("/v1/status").await?;
+                Ok(Self { keys, lock: None, server: Some(server) })
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Makes the running server load what was changed.
     pub(super) async fn end(self) -> Result<(), Failed> {
-        drop(self.lock);
-        if let Some(server) = self.server {
+        let Self { keys, lock, server } = self;
+        drop(lock);
+        if let Some(server) = server {
             server.post("/v1/reload", &Value::Null).await?;
             output::print("The running server has loaded the change.\n");
         }
+        drop(keys);
         Ok(())
     }
 }

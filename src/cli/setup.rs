@@ -40,7 +40,7 @@ pub struct Made {
 pub fn make(config: &Config) -> Result<Made, Failed> {
     let folder = Folder::of(config);
     folder.create()?;
-    let _lock = folder.lock()?;
+    let (_keys, _lock) = (folder.lock_keys()?, folder.lock()?);
     let passphrase = folder.passphrase()?;
     let ra = folder.ra(&passphrase);
     let missing = missing_cas(config);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <data>/lock                     held by the process that writes
+//!        keys.lock                held by the command that changes keys or certificates of the RA or of a CA, beside a server or not
 //!        secrets/key-passphrase   opens the keys below (systemd's LoadCredential= can bring it instead)
 //!        secrets/seal-key         seals challenges of open transactions
 //!        ra/                      keys and certificates of the RA
@@ -82,13 +83,14 @@ impl Folder {
     /// Takes the lock; fails at once if another process holds it.
     pub fn lock(&self) -> Result<Lock, OpenError> {
         let path = self.path.join("lock");
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(OpenError::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path)),
-            Err(TryLockError::Error(error)) => Err(OpenError::io(&path)(error)),
-        }
+        take(&path)?.ok_or(OpenError::Locked(path))
+    }
+
+    /// Takes the lock on key files; fails at once if another command holds it. A server only reads them, so that this lock can be
+    /// taken beside one.
+    pub fn lock_keys(&self) -> Result<Lock, OpenError> {
+        let path = self.path.join("keys.lock");
+        take(&path)?.ok_or(OpenError::KeysLocked(path))
     }
 
     /// What opens the private keys.
@@ -114,6 +116,17 @@ impl Folder {
 
     fn seal_file(&self) -> PathBuf {
         self.path.join("secrets/seal-key")
+    }
+}
+
+/// `None` if another process holds it.
+fn take(path: &Path) -> Result<Option<Lock>, OpenError> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(OpenError::io(path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(OpenError::io(path)(error)),
     }
 }
 
@@ -166,7 +179,11 @@ mod tests {
         let folder = folder(dir.path());
         let lock = folder.lock().unwrap();
         assert!(matches!(folder.lock(), Err(OpenError::Locked(_))));
-        drop(lock);
+        // Keys are changed beside a running server, by one command at a time.
+        let keys = folder.lock_keys().unwrap();
+        assert!(matches!(folder.lock_keys(), Err(OpenError::KeysLocked(_))));
+        drop((lock, keys));
         folder.lock().unwrap();
+        folder.lock_keys().unwrap();
     }
 }

@@ -74,6 +74,9 @@ pub enum OpenError {
     /// Another process has it.
     #[error("{}: another process holds the data folder", .0.display())]
     Locked(PathBuf),
+    /// Another command changes keys.
+    #[error("{}: another command is changing keys or certificates here; try again when it is done", .0.display())]
+    KeysLocked(PathBuf),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -102,7 +105,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether the configuration is at fault, rather than the moment.
     pub fn is_configuration(&self) -> bool {
-        !matches!(self, OpenError::Locked(_) | OpenError::Io { .. } | OpenError::Inventory(_))
+        !matches!(self, OpenError::Locked(_) | OpenError::KeysLocked(_) | OpenError::Io { .. } | OpenError::Inventory(_))
     }
 
     /// An input or output error with its path.
