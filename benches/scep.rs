@@ -30,7 +30,7 @@ fn identity(name: &str) -> Identity {
 fn scep(c: &mut Criterion) {
     let (ra, device) = (identity("CN=RA"), identity("CN=router-1,O=Example"));
     let key = provider().keys.decrypter(&ra.signer.export_pkcs8().expect("a soft key")).expect("RSA");
-    let keys = [RaDecrypter { key, certificate: Arc::new(ra.certificate.clone()) }];
+    let keys = [RaDecrypter { key: key.into(), certificate: Arc::new(ra.certificate.clone()) }];
     let policy = EnvelopePolicy { ciphers: ContentCipher::ALL, oaep: true };
     let digests = [Digest::Sha256];
     let csr = CsrTemplate {

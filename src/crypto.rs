@@ -16,6 +16,7 @@ pub mod families;
 #[allow(unsafe_code)]
 mod ffi;
 pub mod floor;
+pub mod kem;
 pub mod keystore;
 pub mod ml_dsa;
 pub mod pool;
@@ -27,6 +28,7 @@ pub mod slh_dsa;
 mod vectors;
 
 pub use families::Families;
+pub use kem::{Decapsulator, KeyEncapsulation, RecipientKey};
 pub use pool::{CryptoPool, Lane, PoolError};
 pub use ra::RaIdentity;
 
@@ -60,6 +62,8 @@ pub struct CryptoProvider {
     pub keys: &'static dyn KeyFactory,
     /// Public-key encryption of content-encryption keys.
     pub transport: &'static dyn KeyEncrypter,
+    /// Key encapsulation.
+    pub kem: &'static dyn KeyEncapsulation,
     /// Content encryption.
     pub ciphers: &'static dyn ContentEncryption,
     /// Randomness fit for keys.

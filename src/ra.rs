@@ -5,6 +5,9 @@
 //! embedded one ([`RaStore::self_made`]), or the one that the fleet trusts already ([`RaStore::requests`] and
 //! [`RaStore::install`]).
 //!
+//! An identity for endpoints of their own may have an ML-KEM key to encrypt to, and then any key and any CA for the other: devices
+//! that can encapsulate know the rest as well. An ML-KEM key cannot sign a request, so the embedded CA certifies it directly.
+//!
 //! ```text
 //! <data>/ra/signer.key.pem, signer.pem           signs replies                 (keys: encrypted PKCS#8)
 //!           decrypter.key.pem, decrypter.pem     opens requests                (not there if one certificate does both)
@@ -23,9 +26,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::algorithm::KeyAlgorithm;
+use crate::algorithm::{KeyAlgorithm, MlKem};
 use crate::crypto::ra::RaDecrypter;
-use crate::crypto::{RaIdentity, Signer, keystore, provider};
+use crate::crypto::{CryptoError, RaIdentity, RecipientKey, Signer, keystore, provider};
 use crate::upstream::local::authority::same_key;
 use crate::upstream::local::files;
 use crate::x509::Certificate;
@@ -64,6 +67,13 @@ pub enum RaKeys {
     Single {
         /// Its size.
         bits: u32,
+    },
+    /// A key of any kind that signs, and an ML-KEM key: for endpoints of devices that can use them.
+    Encapsulation {
+        /// The kind of the key that signs.
+        signer: KeyAlgorithm,
+        /// The kind of the key that secrets are encapsulated to.
+        recipient: MlKem,
     },
 }
 
@@ -117,21 +127,31 @@ impl RaStore {
 
     /// Makes keys that wait for their certificates; the ones in use stay in use until those are installed.
     pub fn create_keys(&self, keys: RaKeys) -> Result<(), RaError> {
-        let (bits, roles): (u32, &[Role]) = match keys {
-            RaKeys::Pair { bits } => (bits, &[Role::Signer, Role::Decrypter]),
-            RaKeys::Single { bits } => (bits, &[Role::Signer]),
+        let kinds: Vec<(Role, KeyAlgorithm)> = match keys {
+            RaKeys::Pair { bits } => vec![(Role::Signer, KeyAlgorithm::Rsa(bits)), (Role::Decrypter, KeyAlgorithm::Rsa(bits))],
+            RaKeys::Single { bits } => vec![(Role::Signer, KeyAlgorithm::Rsa(bits))],
+            RaKeys::Encapsulation { signer, recipient } => {
+                vec![(Role::Signer, signer), (Role::Decrypter, KeyAlgorithm::MlKem(recipient))]
+            }
         };
-        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
-            return Err(RaError::UnsuitableSize { bits });
+        for (_, kind) in &kinds {
+            if let KeyAlgorithm::Rsa(bits) = *kind
+                && !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits)
+            {
+                return Err(RaError::UnsuitableSize { bits });
+            }
         }
         if self.has_waiting_keys() {
             return Err(RaError::KeysWaiting { dir: self.dir.clone() });
         }
         files::create_private_dir(&self.dir).map_err(RaError::io(&self.dir))?;
         let mut made = Vec::new();
-        for role in roles {
-            let key = provider().keys.generate(KeyAlgorithm::Rsa(bits))?;
-            made.push((*role, key.export_pkcs8().ok_or(crate::crypto::CryptoError::Unsupported)?));
+        for (role, kind) in kinds {
+            let pkcs8 = match kind {
+                KeyAlgorithm::MlKem(set) => provider().kem.generate(set)?.export_pkcs8(),
+                signs => provider().keys.generate(signs)?.export_pkcs8(),
+            };
+            made.push((role, pkcs8.ok_or(CryptoError::Unsupported)?));
         }
         // The signer comes last: it is what tells that keys are waiting.
         for (role, pkcs8) in made.iter().rev() {
@@ -175,8 +195,32 @@ impl RaStore {
         Ok(Keys {
             waiting,
             signer: self.read_signer(&file(Role::Signer))?,
-            decrypter: if decrypter.is_file() { Some(self.read_signer(&decrypter)?) } else { None },
+            decrypter: if decrypter.is_file() { Some(self.read_recipient(&decrypter)?) } else { None },
         })
+    }
+
+    /// The kinds of the keys in use, to make others of the same kinds.
+    pub fn kinds_of(identity: &RaIdentity) -> RaKeys {
+        let bits = |key| match key {
+            KeyAlgorithm::Rsa(bits) => bits,
+            _ => MIN_RSA_BITS,
+        };
+        let signer = identity.signer.key();
+        match identity.decrypter().key.key() {
+            KeyAlgorithm::MlKem(recipient) => RaKeys::Encapsulation { signer, recipient },
+            _ if identity.is_single() => RaKeys::Single { bits: bits(signer) },
+            _ => RaKeys::Pair { bits: bits(signer) },
+        }
+    }
+
+    fn read_recipient(&self, path: &Path) -> Result<ToEncryptTo, RaError> {
+        let pkcs8 = keystore::read_key(path, Some(&self.passphrase))?;
+        let key = RecipientKey::from_pkcs8(&pkcs8)?;
+        let signer = match key {
+            RecipientKey::Transport(_) => Some(provider().keys.signer(&pkcs8)?),
+            RecipientKey::Encapsulation(_) => None,
+        };
+        Ok(ToEncryptTo { kind: key.key(), spki: key.spki().to_vec(), signer })
     }
 
     fn read_signer(&self, path: &Path) -> Result<Arc<dyn Signer>, RaError> {
@@ -257,7 +301,22 @@ impl fmt::Display for Role {
 struct Keys {
     waiting: bool,
     signer: Arc<dyn Signer>,
-    decrypter: Option<Arc<dyn Signer>>,
+    decrypter: Option<ToEncryptTo>,
+}
+
+impl Keys {
+    /// Whether secrets are encapsulated to the key that decrypts, so that the devices are not the old ones.
+    fn encapsulate(&self) -> bool {
+        self.decrypter.as_ref().is_some_and(|key| key.kind.can_decapsulate())
+    }
+}
+
+/// What has to be known of a key to certify it as one to encrypt to.
+struct ToEncryptTo {
+    kind: KeyAlgorithm,
+    spki: Vec<u8>,
+    /// Signs a request for it; ML-KEM keys sign nothing.
+    signer: Option<Arc<dyn Signer>>,
 }
 
 /// A key and its certificate, as read.
@@ -277,7 +336,7 @@ impl Pair {
     }
 
     fn decrypter(&self) -> Result<RaDecrypter, RaError> {
-        let key = provider().keys.decrypter(&self.pkcs8)?;
+        let key = RecipientKey::from_pkcs8(&self.pkcs8)?;
         self.check(key.spki())?;
         Ok(RaDecrypter { key, certificate: Arc::clone(&self.certificate) })
     }

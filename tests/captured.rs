@@ -50,7 +50,10 @@ fn certificate(name: &str) -> Certificate {
 
 fn ra_decrypter() -> RaDecrypter {
     let key = read_key(&folder().join("ra-decrypt.key.pem"), None).expect("PKCS#8 in the clear");
-    RaDecrypter { key: provider().keys.decrypter(&key).expect("RSA"), certificate: Arc::new(certificate("ra-decrypt.pem")) }
+    RaDecrypter {
+        key: provider().keys.decrypter(&key).expect("RSA").into(),
+        certificate: Arc::new(certificate("ra-decrypt.pem")),
+    }
 }
 
 fn index() -> Vec<Expected> {
@@ -114,8 +117,10 @@ fn weak_ciphers_stay_shut_unless_named() {
 fn a_message_for_others_stays_shut() {
     // The key of the other RA certificate: the message does not name it, so it is not tried.
     let key = read_key(&folder().join("ra-sign.key.pem"), None).expect("PKCS#8 in the clear");
-    let wrong =
-        RaDecrypter { key: provider().keys.decrypter(&key).expect("RSA"), certificate: Arc::new(certificate("ra-sign.pem")) };
+    let wrong = RaDecrypter {
+        key: provider().keys.decrypter(&key).expect("RSA").into(),
+        certificate: Arc::new(certificate("ra-sign.pem")),
+    };
     for expected in index().iter().filter(|expected| expected.recipients == 1) {
         let der = fs::read(folder().join(format!("{}.der", expected.name))).expect("in the repository");
         let der = to_der(&der).unwrap_or_else(|e| panic!("{}: {e}", expected.name));

@@ -79,7 +79,7 @@ impl Bench {
 
     fn decrypter(&self) -> RaDecrypter {
         let key = provider().keys.decrypter(&self.signer.export_pkcs8().unwrap()).unwrap();
-        RaDecrypter { key, certificate: Arc::new(self.certificate.clone()) }
+        RaDecrypter { key: key.into(), certificate: Arc::new(self.certificate.clone()) }
     }
 
     fn cert_rep(&self) -> CertRep<'_> {
@@ -261,7 +261,7 @@ fn a_request_of_an_apple_client() {
         _ => pkcs8_of(key.as_bytes()),
     };
     let ca = Certificate::from_pem(&std::fs::read_to_string(folder.join("testca/ca.pem")).unwrap()).unwrap();
-    let decrypter = RaDecrypter { key: provider().keys.decrypter(&pkcs8).unwrap(), certificate: Arc::new(ca) };
+    let decrypter = RaDecrypter { key: provider().keys.decrypter(&pkcs8).unwrap().into(), certificate: Arc::new(ca) };
     let opened = envelope.open(&[decrypter], ANY).unwrap();
     assert_eq!(opened.content.as_slice(), std::fs::read(folder.join("PKCSReq.expected-csr.der")).unwrap());
 }

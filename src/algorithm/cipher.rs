@@ -2,7 +2,7 @@
 
 use der::oid::ObjectIdentifier;
 
-use super::Digest;
+use super::{Digest, MlKem};
 
 /// A content-encryption algorithm, by its registered name, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,4 +104,44 @@ pub enum KeyTransport {
         /// The digest of the mask generation function.
         mgf1: Digest,
     },
+}
+
+/// How a content-encryption key is wrapped by a key that came out of a key encapsulation (RFC 3394).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyWrap {
+    /// AES-128 key wrap.
+    Aes128,
+    /// AES-256 key wrap.
+    Aes256,
+}
+
+impl KeyWrap {
+    /// id-aes128-wrap or id-aes256-wrap (RFC 3565 section 2.3.2); their parameters are absent.
+    pub const fn oid(self) -> ObjectIdentifier {
+        ObjectIdentifier::new_unwrap(match self {
+            KeyWrap::Aes128 => "2.16.840.1.101.3.4.1.5",
+            KeyWrap::Aes256 => "2.16.840.1.101.3.4.1.45",
+        })
+    }
+
+    /// The wrap with this object identifier, if it is one of ours.
+    pub fn from_oid(oid: &ObjectIdentifier) -> Option<Self> {
+        [KeyWrap::Aes128, KeyWrap::Aes256].into_iter().find(|wrap| wrap.oid() == *oid)
+    }
+
+    /// Length of the wrapping key in octets.
+    pub const fn key_len(self) -> usize {
+        match self {
+            KeyWrap::Aes128 => 16,
+            KeyWrap::Aes256 => 32,
+        }
+    }
+
+    /// The wrap for secrets of this kind of key (RFC 9936 section 2.2.1): no weaker than the key itself.
+    pub const fn for_kem(key: MlKem) -> Self {
+        match key {
+            MlKem::MlKem512 => KeyWrap::Aes128,
+            _ => KeyWrap::Aes256,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Families of algorithms: what a cryptography backend has as a whole, or not at all.
 
-/// A family of signature algorithms and their keys.
+/// A family of algorithms and their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// RSA in both paddings.
@@ -15,6 +15,8 @@ pub enum Family {
     SlhDsa,
     /// ML-DSA with a classical algorithm; made of the parts of others.
     Composite,
+    /// ML-KEM (FIPS 203), which does not sign.
+    MlKem,
 }
 
 super::named!(Family, "algorithm family", {
@@ -24,11 +26,12 @@ super::named!(Family, "algorithm family", {
     MlDsa => "ml-dsa",
     SlhDsa => "slh-dsa",
     Composite => "composite",
+    MlKem => "ml-kem",
 });
 
 impl Family {
     /// Whether no quantum computer is known to break it; a composite counts, by its ML-DSA half.
     pub const fn is_post_quantum(self) -> bool {
-        matches!(self, Family::MlDsa | Family::SlhDsa | Family::Composite)
+        matches!(self, Family::MlDsa | Family::SlhDsa | Family::Composite | Family::MlKem)
     }
 }

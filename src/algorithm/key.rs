@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Composite, Family, SignatureAlgorithm, SlhDsa, UnknownAlgorithm};
+use super::{Composite, Family, MlKem, SignatureAlgorithm, SlhDsa, UnknownAlgorithm};
 
 /// The kind and size of a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub enum KeyAlgorithm {
     SlhDsa(SlhDsa),
     /// ML-DSA and a classical key in one ([`COMPOSITE_DRAFT`](super::COMPOSITE_DRAFT)).
     Composite(Composite),
+    /// ML-KEM (RFC 9935): encrypts and never signs, so no device can ask for a certificate for it.
+    MlKem(MlKem),
 }
 
 impl KeyAlgorithm {
@@ -36,10 +38,20 @@ impl KeyAlgorithm {
         matches!(self, KeyAlgorithm::Rsa(_))
     }
 
-    /// Whether `keyEncipherment` may stand in the certificate (RFC 5280 section 4.2.1.3, RFC 9881 section 5); not for a composite
-    /// with RSA either.
+    /// Whether a secret can be encapsulated to the holder (RFC 9629): the other way for a SCEP reply to travel.
+    pub const fn can_decapsulate(self) -> bool {
+        matches!(self, KeyAlgorithm::MlKem(_))
+    }
+
+    /// Whether the key can sign.
+    pub const fn can_sign(self) -> bool {
+        !self.can_decapsulate()
+    }
+
+    /// Whether `keyEncipherment` may stand in the certificate (RFC 5280 section 4.2.1.3, RFC 9881 section 5, RFC 9935 section 5); not for a
+    /// composite with RSA either.
     pub const fn can_key_encipherment(self) -> bool {
-        matches!(self, KeyAlgorithm::Rsa(_))
+        matches!(self, KeyAlgorithm::Rsa(_)) || self.can_decapsulate()
     }
 
     /// Whether no quantum computer is known to break the key; a composite counts, by its ML-DSA half.
@@ -56,6 +68,7 @@ impl KeyAlgorithm {
             KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 => Family::MlDsa,
             KeyAlgorithm::SlhDsa(_) => Family::SlhDsa,
             KeyAlgorithm::Composite(_) => Family::Composite,
+            KeyAlgorithm::MlKem(_) => Family::MlKem,
         }
     }
 
@@ -81,6 +94,7 @@ impl KeyAlgorithm {
             KeyAlgorithm::MlDsa87 => 5,
             KeyAlgorithm::SlhDsa(set) => set.nist_level(),
             KeyAlgorithm::Composite(composite) => composite.nist_level(),
+            KeyAlgorithm::MlKem(set) => set.nist_level(),
             _ => return None,
         })
     }
@@ -93,11 +107,12 @@ impl KeyAlgorithm {
             KeyAlgorithm::MlDsa65 => 1952,
             KeyAlgorithm::MlDsa87 => 2592,
             KeyAlgorithm::SlhDsa(set) => set.public_key_len(),
+            KeyAlgorithm::MlKem(set) => set.public_key_len(),
             _ => return None,
         })
     }
 
-    /// Length of the longest signature in octets.
+    /// Length of the longest signature in octets; none for a key that does not sign.
     pub const fn max_signature_len(self) -> usize {
         match self {
             KeyAlgorithm::Rsa(bits) => (bits as usize).div_ceil(8),
@@ -111,6 +126,7 @@ impl KeyAlgorithm {
             KeyAlgorithm::MlDsa87 => 4627,
             KeyAlgorithm::SlhDsa(set) => set.signature_len(),
             KeyAlgorithm::Composite(composite) => composite.max_signature_len(),
+            KeyAlgorithm::MlKem(_) => 0,
         }
     }
 
@@ -121,6 +137,7 @@ impl KeyAlgorithm {
             KeyAlgorithm::EcdsaP256 => "ecdsa-p256",
             KeyAlgorithm::EcdsaP384 => "ecdsa-p384",
             KeyAlgorithm::EcdsaP521 => "ecdsa-p521",
+            KeyAlgorithm::MlKem(set) => set.name(),
             other => match other.only_signature() {
                 Some(signature) => signature.name(),
                 None => return None,
@@ -128,7 +145,7 @@ impl KeyAlgorithm {
         })
     }
 
-    /// Every kind of key but RSA, weakest first, then SLH-DSA, then the composites.
+    /// Every kind of key that signs but RSA, weakest first, then SLH-DSA, then the composites.
     pub fn all_but_rsa() -> impl Iterator<Item = KeyAlgorithm> + Clone {
         let slh_dsa = SlhDsa::ALL.iter().copied().map(KeyAlgorithm::SlhDsa);
         let composites = Composite::ALL.iter().copied().map(KeyAlgorithm::Composite);

@@ -7,6 +7,7 @@ use super::{CryptoProvider, Digester, SecureRandom, ffi};
 use crate::algorithm::Digest;
 
 mod content;
+mod kem;
 mod keys;
 mod ml_dsa;
 mod padding;
@@ -25,6 +26,7 @@ pub const PROVIDER: CryptoProvider = CryptoProvider {
     verifier: &AwsLc,
     keys: &AwsLc,
     transport: &AwsLc,
+    kem: &AwsLc,
     ciphers: &AwsLc,
     random: &AwsLc,
 };

@@ -30,7 +30,7 @@ pub(super) fn md5(data: &[u8]) -> [u8; 16] {
     out
 }
 
-/// A key of AWS-LC's: RSA or EC, private with its public half. [`MlDsaKey`] has one inside.
+/// A key of AWS-LC's: RSA, EC or ML-KEM, private with its public half. [`MlDsaKey`] has one inside.
 pub(super) struct PrivateKey(NonNull<c::EVP_PKEY>);
 
 // SAFETY: an EVP_PKEY that is not changed may be used from any thread, and from many at a time; see the module's rules.
@@ -102,6 +102,19 @@ impl PrivateKey {
     pub(super) fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         // SAFETY: as for `spki`.
         Builder::build(|cbb| unsafe { c::EVP_marshal_private_key(cbb, self.0.as_ptr()) })
+    }
+
+    /// The raw private key, for kinds that have one: the decapsulation key of FIPS 203 for ML-KEM.
+    pub(super) fn raw_private(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut len = 0;
+        // SAFETY: with a null buffer only the length is written.
+        if unsafe { c::EVP_PKEY_get_raw_private_key(self.0.as_ptr(), ptr::null_mut(), &mut len) } != 1 {
+            return Err(CryptoError::BadKey);
+        }
+        let mut out = Zeroizing::new(vec![0; len]);
+        // SAFETY: `out` is writable for the length that is handed in as its bound; the key is valid and not changed.
+        let done = unsafe { c::EVP_PKEY_get_raw_private_key(self.0.as_ptr(), out.as_mut_ptr(), &mut len) };
+        if done == 1 && len == out.len() { Ok(out) } else { Err(CryptoError::BadKey) }
     }
 
     /// The RSA private operation without any padding, blinded: `out` is as long as the modulus.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Decrypter, Signer};
+use super::{RecipientKey, Signer};
 use crate::x509::Certificate;
 
 /// The RA's two keys and their certificates: one signs replies, the other opens requests. They are separate from every CA key
-/// and from each other, certified by a classical CA that devices know, and not governed by any algorithm profile.
+/// and from each other, and not governed by any algorithm profile. Those that every endpoint has unless it names others are RSA keys,
+/// certified by a classical CA that devices know; an endpoint for devices that can do more may have an ML-DSA and an ML-KEM key.
 #[derive(Clone)]
 pub struct RaIdentity {
     /// Signs CertRep messages.
@@ -55,7 +56,7 @@ impl RaIdentity {
 #[derive(Clone)]
 pub struct RaDecrypter {
     /// The key.
-    pub key: Arc<dyn Decrypter>,
+    pub key: RecipientKey,
     /// The certificate.
     pub certificate: Arc<Certificate>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{RaError, RaKeys, RaStore, Role};
-use crate::algorithm::{Digest, Form, IssuerRef};
+use crate::algorithm::{Digest, Form, IssuerRef, KeyAlgorithm};
 use crate::crypto::{RaIdentity, Signer, provider};
 use crate::upstream::local::LocalCa;
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
@@ -68,14 +68,17 @@ impl RaStore {
         Ok(RaRequests {
             signer: request(&keys.signer, &subjects.signer, signer_usage(keys.decrypter.is_none()))?,
             decrypter: match &keys.decrypter {
-                Some(key) => Some(request(key, &subjects.decrypter, KeyUsage::KEY_ENCIPHERMENT)?),
+                Some(key) => {
+                    let signer = key.signer.as_ref().ok_or(RaError::NoRequest { key: key.kind })?;
+                    Some(request(signer, &subjects.decrypter, KeyUsage::KEY_ENCIPHERMENT)?)
+                }
                 None => None,
             },
         })
     }
 
-    /// Has the keys that wait, or else those in use, certified by an embedded classical CA, and installs the certificates. They
-    /// are valid from `not_before` for `validity`, cut to what is left of the CA.
+    /// Has the keys that wait, or else those in use, certified by an embedded CA, and installs the certificates: by a classical CA,
+    /// unless requests are encrypted to an ML-KEM key, which old devices cannot do anyway. They are valid from `not_before` for `validity`, cut to what is left of the CA.
     pub fn self_made(
         &self,
         ca: &LocalCa,
@@ -90,12 +93,12 @@ impl RaStore {
             ca.chain(ca_name).ok_or_else(|| unsuitable(format!("there is none; there are: {}", ca.names().join(", "))))?;
         let signature = ca.preferred_signature(ca_name).ok_or_else(|| unsuitable("its key signs nothing".into()))?;
         let classical = |c: &Arc<Certificate>| c.signature_algorithm().is_some_and(|a| !a.is_post_quantum());
-        if signature.is_post_quantum() || !chain.iter().all(classical) {
+        let keys = self.keys_to_certify()?;
+        if !keys.encapsulate() && (signature.is_post_quantum() || !chain.iter().all(classical)) {
             return Err(unsuitable("it, or a CA above it, signs with an algorithm that old devices do not know".into()));
         }
 
-        let keys = self.keys_to_certify()?;
-        let issue = |key: &Arc<dyn Signer>, subject: &DistinguishedName, key_usage: KeyUsage| {
+        let issue = |spki: &[u8], key: KeyAlgorithm, subject: &DistinguishedName, key_usage: KeyUsage| {
             let order = IssuanceOrder {
                 group: "ra".into(),
                 rule: "certificate of the RA".into(),
@@ -107,8 +110,8 @@ impl RaStore {
                 sibling: None,
                 related: None,
                 csr: Vec::new(),
-                spki: key.spki().to_vec(),
-                key: key.key(),
+                spki: spki.to_vec(),
+                key,
                 alternative_spki: Vec::new(),
                 subject: subject.der().to_vec(),
                 subject_alt_names: Vec::new(),
@@ -127,9 +130,9 @@ impl RaStore {
                 Submission::Waiting { .. } => Err(unsuitable("it lets the order wait".into())),
             }
         };
-        let signer = issue(&keys.signer, &subjects.signer, signer_usage(keys.decrypter.is_none()))?;
+        let signer = issue(keys.signer.spki(), keys.signer.key(), &subjects.signer, signer_usage(keys.decrypter.is_none()))?;
         let decrypter = match &keys.decrypter {
-            Some(key) => Some(issue(key, &subjects.decrypter, KeyUsage::KEY_ENCIPHERMENT)?),
+            Some(key) => Some(issue(&key.spki, key.kind, &subjects.decrypter, KeyUsage::KEY_ENCIPHERMENT)?),
             None => None,
         };
         let chain = chain.iter().map(|c| Certificate::clone(c)).collect();

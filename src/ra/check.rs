@@ -90,8 +90,9 @@ impl Findings {
         }
     }
 
-    fn signature(&mut self, what: &str, certificate: &Certificate) {
+    fn signature(&mut self, what: &str, certificate: &Certificate, identity: &RaIdentity) {
         match certificate.signature_algorithm() {
+            Some(a) if a.is_post_quantum() && encapsulates(identity) => {}
             Some(a) if a.is_post_quantum() => self.error(
                 "ra-issuer-post-quantum",
                 format!("{what} is signed with {a}, which old devices do not know; the RA needs certificates of a classical CA"),
@@ -105,6 +106,11 @@ impl Findings {
     }
 }
 
+/// Whether devices encapsulate to this RA: those know more than the old ones.
+fn encapsulates(identity: &RaIdentity) -> bool {
+    identity.decrypters.first().is_some_and(|decrypter| decrypter.key.key().can_decapsulate())
+}
+
 fn check_one(
     findings: &mut Findings,
     role: Role,
@@ -116,7 +122,7 @@ fn check_one(
 ) {
     let what = format!("the RA's {role} certificate");
     findings.validity(&what, certificate, now, soon);
-    findings.signature(&what, certificate);
+    findings.signature(&what, certificate, identity);
     if let Some(missing) = missing_usage(certificate, needed) {
         findings.error(
             "ra-key-usage",
@@ -131,6 +137,7 @@ fn check_one(
             findings.warn("ra-key-weak", format!("{what} has an RSA key of {bits} bits; renew it with a new key"));
         }
         Some(KeyAlgorithm::Rsa(_)) => {}
+        Some(key) if encapsulates(identity) && key.can_sign() == (role == Role::Signer) => {}
         _ => findings.error("ra-key-not-rsa", format!("{what} has a key that is not RSA")),
     }
     if certificate.is_ca() || identity.chain.iter().any(|ca| same_key(ca.spki(), certificate.spki())) {
@@ -153,7 +160,7 @@ fn check_chain(findings: &mut Findings, identity: &RaIdentity, now: Timestamp, s
         let self_signed = ca.issuer() == ca.subject();
         // Nobody checks the signature of a root.
         if !self_signed {
-            findings.signature(&what, ca);
+            findings.signature(&what, ca, identity);
         }
     }
     let mut leaves = vec![&identity.signer_certificate];

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::Role;
+use crate::algorithm::KeyAlgorithm;
 use crate::crypto::CryptoError;
 use crate::crypto::keystore::KeystoreError;
 use crate::x509::X509Error;
@@ -36,6 +37,12 @@ pub enum RaError {
     UnsuitableSize {
         /// What was asked for.
         bits: u32,
+    },
+    /// The key signs nothing, so there is no request for it.
+    #[error("an {key} key cannot sign a certification request: have the embedded CA certify it with --ca")]
+    NoRequest {
+        /// Its kind.
+        key: KeyAlgorithm,
     },
     /// A key file does not belong to the certificate beside it.
     #[error("{certificate} is not the certificate of the key in {key}; put back the pair that belongs together")]

@@ -47,9 +47,10 @@ impl RaStore {
     ) -> Result<RaIdentity, RaError> {
         check_keys(keys, &signer, decrypter.as_ref())?;
         let only_one = decrypter.is_none();
-        check_certificate(Role::Signer, &signer, signer_usage(only_one), &chain, now)?;
+        let expected = Expected { encapsulation: keys.encapsulate(), chain: &chain, now };
+        expected.check(Role::Signer, &signer, signer_usage(only_one))?;
         if let Some(decrypter) = &decrypter {
-            check_certificate(Role::Decrypter, decrypter, KeyUsage::KEY_ENCIPHERMENT, &chain, now)?;
+            expected.check(Role::Decrypter, decrypter, KeyUsage::KEY_ENCIPHERMENT)?;
         }
         let chain = path_above(&signer, decrypter.as_ref(), chain, now)?;
 
@@ -132,7 +133,7 @@ impl RaStore {
         Ok(Keys {
             waiting: false,
             signer: self.read_signer(&self.dir.join(Role::Signer.key_file()))?,
-            decrypter: if decrypter.is_file() { Some(self.read_signer(&decrypter)?) } else { None },
+            decrypter: if decrypter.is_file() { Some(self.read_recipient(&decrypter)?) } else { None },
         })
     }
 }
@@ -192,43 +193,48 @@ fn check_keys(keys: &Keys, signer: &Certificate, decrypter: Option<&Certificate>
         hint: if opposite { ": the two certificates are exchanged" } else { "; was it requested with other keys?" },
     };
     if !same_key(signer.spki(), keys.signer.spki()) {
-        let opposite = other.is_some_and(|key| same_key(signer.spki(), key.spki()));
+        let opposite = other.is_some_and(|key| same_key(signer.spki(), &key.spki));
         return Err(mismatch(Role::Signer, signer, opposite));
     }
     if let (Some(certificate), Some(key)) = (decrypter, other)
-        && !same_key(certificate.spki(), key.spki())
+        && !same_key(certificate.spki(), &key.spki)
     {
         return Err(mismatch(Role::Decrypter, certificate, false));
     }
     Ok(())
 }
 
-/// The certificate is one that devices can use.
-fn check_certificate(
-    role: Role,
-    certificate: &Certificate,
-    needed: KeyUsage,
-    chain: &[Certificate],
+/// What a certificate has to be for devices to use it.
+struct Expected<'a> {
+    /// Whether the devices encapsulate to the RA: these know more kinds of keys.
+    encapsulation: bool,
+    chain: &'a [Certificate],
     now: Timestamp,
-) -> Result<(), RaError> {
-    match certificate.key() {
-        Some(KeyAlgorithm::Rsa(bits)) if bits < MIN_RSA_BITS => return Err(RaError::WeakKey { role, bits }),
-        Some(KeyAlgorithm::Rsa(_)) => {}
-        _ => return Err(RaError::NotRsa { role }),
+}
+
+impl Expected<'_> {
+    fn check(&self, role: Role, certificate: &Certificate, needed: KeyUsage) -> Result<(), RaError> {
+        match (certificate.key(), role) {
+            (Some(KeyAlgorithm::Rsa(bits)), _) if bits < MIN_RSA_BITS => return Err(RaError::WeakKey { role, bits }),
+            (Some(KeyAlgorithm::Rsa(_)), _) => {}
+            (Some(key), Role::Signer) if self.encapsulation && key.can_sign() => {}
+            (Some(key), Role::Decrypter) if key.can_decapsulate() => {}
+            _ => return Err(RaError::NotRsa { role }),
+        }
+        if certificate.is_ca() || self.chain.iter().any(|ca| ca.is_ca() && same_key(ca.spki(), certificate.spki())) {
+            return Err(RaError::CaKey { role });
+        }
+        if let Some(missing) = missing_usage(certificate, needed) {
+            return Err(RaError::MissingKeyUsage { role, missing });
+        }
+        if certificate.not_after() <= self.now {
+            return Err(RaError::Expired { role, not_after: certificate.not_after() });
+        }
+        if certificate.not_before() > self.now {
+            return Err(RaError::NotYetValid { role, not_before: certificate.not_before() });
+        }
+        Ok(())
     }
-    if certificate.is_ca() || chain.iter().any(|ca| ca.is_ca() && same_key(ca.spki(), certificate.spki())) {
-        return Err(RaError::CaKey { role });
-    }
-    if let Some(missing) = missing_usage(certificate, needed) {
-        return Err(RaError::MissingKeyUsage { role, missing });
-    }
-    if certificate.not_after() <= now {
-        return Err(RaError::Expired { role, not_after: certificate.not_after() });
-    }
-    if certificate.not_before() > now {
-        return Err(RaError::NotYetValid { role, not_before: certificate.not_before() });
-    }
-    Ok(())
 }
 
 /// The first key usage of `needed` that the certificate does not say. One without the extension says none: some clients then

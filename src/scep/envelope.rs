@@ -17,16 +17,19 @@ use zeroize::Zeroizing;
 use super::WireError;
 use super::attributes::{ID_DATA, algorithm_identifier};
 use super::pki_message::{any_content, content_info};
-use crate::algorithm::{ContentCipher, KeyTransport};
+use crate::algorithm::{ContentCipher, KeyTransport, MlKem};
 use crate::crypto::ra::RaDecrypter;
-use crate::crypto::{CryptoError, provider};
+use crate::crypto::{CryptoError, RecipientKey, provider};
 use crate::x509::algorithm_identifier::read as read_algorithm;
 use crate::x509::tlv::{Reader, Tlv, encode, encode_oid, tag};
 use crate::x509::{Certificate, X509Error};
 
+mod kem;
 mod key_transport;
 mod password;
+mod recipient;
 
+use kem::KemRecipient;
 use key_transport::KeyTransRecipient;
 use password::PasswordRecipient;
 
@@ -34,6 +37,7 @@ use password::PasswordRecipient;
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     key_transport: Vec<KeyTransRecipient<'a>>,
+    kem: Vec<KemRecipient<'a>>,
     password: Vec<PasswordRecipient<'a>>,
     cipher: Result<ContentCipher, Option<ObjectIdentifier>>,
     iv: &'a [u8],
@@ -57,8 +61,10 @@ pub struct Opened {
     pub content: Zeroizing<Vec<u8>>,
     /// How it was encrypted.
     pub cipher: ContentCipher,
-    /// How its key travelled; `None` if it was encrypted with a password.
+    /// How its key travelled, if it was encrypted to an RSA key.
     pub transport: Option<KeyTransport>,
+    /// The kind of the key that a secret was encapsulated to, if it was that. With neither, it was encrypted with a password.
+    pub kem: Option<MlKem>,
 }
 
 impl<'a> Envelope<'a> {
@@ -92,7 +98,7 @@ impl<'a> Envelope<'a> {
         };
         fields.finish()?;
 
-        let (mut key_transport, mut password) = (Vec::new(), Vec::new());
+        let (mut key_transport, mut kem, mut password) = (Vec::new(), Vec::new(), Vec::new());
         let mut count = 0;
         while !recipients.is_empty() {
             let recipient = recipients.any()?;
@@ -103,6 +109,7 @@ impl<'a> Envelope<'a> {
             match recipient.tag {
                 tag::SEQUENCE => key_transport.push(KeyTransRecipient::read(recipient)?),
                 PASSWORD_RECIPIENT => password.push(PasswordRecipient::read(recipient)?),
+                OTHER_RECIPIENT => kem.extend(KemRecipient::read(recipient)?),
                 // Key agreement, shared keys and others: never for us.
                 _ => {}
             }
@@ -123,7 +130,7 @@ impl<'a> Envelope<'a> {
         {
             return Err(malformed("an authenticated envelope without a cipher and code to match"));
         }
-        Ok(Envelope { key_transport, password, cipher, iv, encrypted, mac })
+        Ok(Envelope { key_transport, kem, password, cipher, iv, encrypted, mac })
     }
 
     /// The content cipher, if it is one of ours.
@@ -139,10 +146,28 @@ impl<'a> Envelope<'a> {
     /// Opens with that one of `keys` whose certificate a recipient names.
     pub fn open(&self, keys: &[RaDecrypter], policy: EnvelopePolicy<'_>) -> Result<Opened, WireError> {
         let cipher = self.accepted_cipher(policy)?;
+        // A recipient that names an RSA certificate by key transport, or an ML-KEM certificate by encapsulation: anything else is for
+        // nobody.
+        let by_encapsulation = self.kem.iter().find_map(|recipient| {
+            keys.iter().filter(|key| recipient.names(&key.certificate)).find_map(|key| match &key.key {
+                RecipientKey::Encapsulation(key) => Some((recipient, key)),
+                RecipientKey::Transport(_) => None,
+            })
+        });
+        if let Some((recipient, key)) = by_encapsulation {
+            let content_key = recipient.unwrap(&**key, cipher.key_len())?;
+            let content = self.decrypt(cipher, &content_key)?;
+            return Ok(Opened { content, cipher, transport: None, kem: Some(key.key()) });
+        }
         let (recipient, key) = self
             .key_transport
             .iter()
-            .find_map(|recipient| keys.iter().find(|key| recipient.names(&key.certificate)).map(|key| (recipient, key)))
+            .find_map(|recipient| {
+                keys.iter().filter(|key| recipient.names(&key.certificate)).find_map(|key| match &key.key {
+                    RecipientKey::Transport(key) => Some((recipient, key)),
+                    RecipientKey::Encapsulation(_) => None,
+                })
+            })
             .ok_or(WireError::WrongRecipient)?;
         let transport = recipient.transport()?;
         if !policy.oaep && transport != KeyTransport::Pkcs1v15 {
@@ -150,9 +175,9 @@ impl<'a> Envelope<'a> {
         }
         // From here on, one error for everything.
         let content_key =
-            key.key.unwrap_key(transport, recipient.encrypted_key, cipher.key_len()).map_err(|_| WireError::Envelope)?;
+            key.unwrap_key(transport, recipient.encrypted_key, cipher.key_len()).map_err(|_| WireError::Envelope)?;
         let content = self.decrypt(cipher, &content_key)?;
-        Ok(Opened { content, cipher, transport: Some(transport) })
+        Ok(Opened { content, cipher, transport: Some(transport), kem: None })
     }
 
     /// Opens with a password (RFC 5652 section 6.2.4).
@@ -161,7 +186,7 @@ impl<'a> Envelope<'a> {
         let recipient = self.password.first().ok_or(WireError::WrongRecipient)?;
         let content_key = recipient.unwrap(password, cipher.key_len())?;
         let content = self.decrypt(cipher, &content_key)?;
-        Ok(Opened { content, cipher, transport: None })
+        Ok(Opened { content, cipher, transport: None, kem: None })
     }
 
     fn accepted_cipher(&self, policy: EnvelopePolicy<'_>) -> Result<ContentCipher, WireError> {
@@ -186,10 +211,15 @@ impl<'a> Envelope<'a> {
 /// To whom an envelope is sealed.
 #[derive(Clone, Copy, Debug)]
 pub enum Recipient<'a> {
-    /// To the RSA key of this certificate.
+    /// To the key of this certificate: RSA by this key transport, ML-KEM by encapsulation.
     Certificate(&'a Certificate, KeyTransport),
     /// To whoever knows this password: for keys that cannot decrypt (RFC 8894 section 3.1).
     Password(&'a str),
+}
+
+/// Whether an envelope can be sealed to the key in `spki`.
+pub fn can_seal_to(spki: &[u8]) -> bool {
+    provider().transport.can_wrap(spki) || provider().kem.can_encapsulate(spki)
 }
 
 /// Seals `content`, and gives the DER ContentInfo with EnvelopedData.
@@ -205,8 +235,11 @@ pub fn seal(content: &[u8], recipient: Recipient<'_>, cipher: ContentCipher) -> 
     let iv = &mut iv[..cipher.iv_len()];
     crypto.random.fill(iv);
     let encrypted = crypto.ciphers.encrypt(cipher, &key, iv, content)?;
-    // RFC 5652 section 6.1: version 3 if there is a PasswordRecipientInfo.
+    // RFC 5652 section 6.1: version 3 if there is a PasswordRecipientInfo or an OtherRecipientInfo.
     let (version, recipient) = match recipient {
+        Recipient::Certificate(certificate, _) if crypto.kem.can_encapsulate(certificate.spki()) => {
+            (3, kem::seal(certificate, &key)?)
+        }
         Recipient::Certificate(certificate, transport) => (0, key_transport::seal(certificate, transport, &key)?),
         Recipient::Password(password) => (3, password::seal(password, &key)?),
     };
@@ -245,6 +278,9 @@ const TAG_LEN: usize = 16;
 
 /// `[3] IMPLICIT PasswordRecipientInfo`.
 const PASSWORD_RECIPIENT: u8 = tag::context_constructed(3);
+
+/// `[4] IMPLICIT OtherRecipientInfo`.
+const OTHER_RECIPIENT: u8 = tag::context_constructed(4);
 
 /// id-envelopedData (RFC 5652 section 6.1).
 pub(crate) const ID_ENVELOPED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.3");

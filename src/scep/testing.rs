@@ -28,7 +28,7 @@ impl Identity {
 
     pub(crate) fn decrypter(&self) -> RaDecrypter {
         let key = provider().keys.decrypter(&self.signer.export_pkcs8().unwrap()).unwrap();
-        RaDecrypter { key, certificate: Arc::clone(&self.certificate) }
+        RaDecrypter { key: key.into(), certificate: Arc::clone(&self.certificate) }
     }
 }
 

@@ -5,7 +5,7 @@ use der::oid::ObjectIdentifier;
 use super::X509Error;
 use super::algorithm_identifier::{self, EC_PUBLIC_KEY, RSA_ENCRYPTION};
 use super::tlv::{Reader, Tlv, tag};
-use crate::algorithm::{Composite, Digest, KeyAlgorithm, SignatureAlgorithm};
+use crate::algorithm::{Composite, Digest, KeyAlgorithm, MlKem, SignatureAlgorithm};
 
 const WHAT: &str = "subjectPublicKeyInfo";
 
@@ -15,7 +15,6 @@ const MAX_RSA_BITS: usize = 16_384;
 const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-
 /// Names the key in a DER SubjectPublicKeyInfo; refuses parameters that do not belong there.
 pub fn key_algorithm(spki: &[u8]) -> Result<KeyAlgorithm, X509Error> {
     let (algorithm, key) = parts(spki)?;
@@ -49,9 +48,11 @@ pub fn key_algorithm(spki: &[u8]) -> Result<KeyAlgorithm, X509Error> {
         oid => {
             // The identifier of such a key is that of its signatures.
             let signature = SignatureAlgorithm::from_oid(&oid);
-            let found =
-                signature.and_then(SignatureAlgorithm::only_key).ok_or(X509Error::UnknownAlgorithm { what: WHAT, oid })?;
-            // RFC 8410 section 3, RFC 9881 section 2, RFC 9909 section 3: absent.
+            let found = signature
+                .and_then(SignatureAlgorithm::only_key)
+                .or(MlKem::from_oid(&oid).map(KeyAlgorithm::MlKem))
+                .ok_or(X509Error::UnknownAlgorithm { what: WHAT, oid })?;
+            // RFC 8410 section 3, RFC 9881 section 2, RFC 9909 section 3, RFC 9935 section 3: absent.
             if parameters.is_some() {
                 return Err(X509Error::Parameters { what: WHAT, algorithm: found.name().expect("not RSA") });
             }

@@ -58,7 +58,7 @@ impl Identity {
 
     pub fn decrypter(&self) -> RaDecrypter {
         let pkcs8 = self.signer.export_pkcs8().expect("a soft key");
-        RaDecrypter { key: provider().keys.decrypter(&pkcs8).expect("RSA"), certificate: Arc::clone(&self.certificate) }
+        RaDecrypter { key: provider().keys.decrypter(&pkcs8).expect("RSA").into(), certificate: Arc::clone(&self.certificate) }
     }
 
     pub fn csr(&self, challenge: Option<&str>, digest: Digest) -> Vec<u8> {

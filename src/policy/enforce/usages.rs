@@ -102,6 +102,8 @@ pub fn fitting(key: KeyAlgorithm) -> KeyUsage {
         | KeyAlgorithm::MlDsa87
         | KeyAlgorithm::SlhDsa(_)
         | KeyAlgorithm::Composite(_) => signing,
+        // RFC 9935 section 5: that and nothing else.
+        KeyAlgorithm::MlKem(_) => KeyUsage::KEY_ENCIPHERMENT,
     }
 }
 

@@ -71,6 +71,6 @@ impl Identity {
     /// The key as a recipient, if it can be one.
     pub(super) fn decrypter(&self) -> Option<RaDecrypter> {
         let key = Arc::clone(self.key.decrypter.as_ref()?);
-        Some(RaDecrypter { key, certificate: Arc::clone(&self.certificate) })
+        Some(RaDecrypter { key: key.into(), certificate: Arc::clone(&self.certificate) })
     }
 }

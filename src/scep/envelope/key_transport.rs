@@ -11,10 +11,12 @@ use crate::algorithm::{Digest, KeyTransport};
 use crate::crypto::{CryptoError, provider};
 use crate::scep::WireError;
 use crate::scep::attributes::{NULL, algorithm_identifier};
-use crate::scep::issuer_and::{IssuerAndSerialNumber, same_name, same_serial};
+use crate::scep::issuer_and::IssuerAndSerialNumber;
 use crate::x509::algorithm_identifier::{RSA_ENCRYPTION, read as read_algorithm};
-use crate::x509::tlv::{Reader, Tlv, encode, tag};
-use crate::x509::{Certificate, X509Error, spki};
+use crate::x509::tlv::{Tlv, encode, tag};
+use crate::x509::{Certificate, X509Error};
+
+use super::recipient::RecipientIdentifier;
 
 #[derive(Clone, Debug)]
 pub(super) struct KeyTransRecipient<'a> {
@@ -23,31 +25,11 @@ pub(super) struct KeyTransRecipient<'a> {
     pub(super) encrypted_key: &'a [u8],
 }
 
-#[derive(Clone, Copy, Debug)]
-enum RecipientIdentifier<'a> {
-    IssuerAndSerial { issuer: &'a [u8], serial: &'a [u8] },
-    KeyIdentifier(&'a [u8]),
-}
-
 impl<'a> KeyTransRecipient<'a> {
     pub(super) fn read(info: Tlv<'a>) -> Result<Self, X509Error> {
         let mut fields = info.reader();
         fields.tag(tag::INTEGER)?;
-        let identifier = match fields.peek() {
-            Some(CONTEXT_0 | CONTEXT_0_CONSTRUCTED) => {
-                // Some clients put the whole OCTET STRING under the implicit tag, constructed or not.
-                let id = fields.any()?.value;
-                let unwrapped = Reader::single("subjectKeyIdentifier", id, tag::OCTET_STRING).map(|inner| inner.value);
-                RecipientIdentifier::KeyIdentifier(unwrapped.unwrap_or(id))
-            }
-            _ => {
-                let mut pair = fields.tag(tag::SEQUENCE)?.reader();
-                let issuer = pair.tag(tag::SEQUENCE)?.raw;
-                let serial = pair.tag(tag::INTEGER)?.value;
-                pair.finish()?;
-                RecipientIdentifier::IssuerAndSerial { issuer, serial }
-            }
-        };
+        let identifier = RecipientIdentifier::read(&mut fields)?;
         let algorithm = fields.tag(tag::SEQUENCE)?;
         let encrypted_key = fields.tag(tag::OCTET_STRING)?.value;
         fields.finish()?;
@@ -56,15 +38,7 @@ impl<'a> KeyTransRecipient<'a> {
 
     /// Whether the recipient is the holder of this certificate.
     pub(super) fn names(&self, certificate: &Certificate) -> bool {
-        match self.identifier {
-            RecipientIdentifier::IssuerAndSerial { issuer, serial } => {
-                same_serial(certificate.serial(), serial) && same_name(certificate.issuer(), issuer)
-            }
-            RecipientIdentifier::KeyIdentifier(id) => {
-                certificate.subject_key_identifier().is_some_and(|known| known == id)
-                    || spki::key_identifier(certificate.spki()).is_ok_and(|known| known == id)
-            }
-        }
+        self.identifier.names(certificate)
     }
 
     /// How the key travels.
@@ -142,9 +116,6 @@ fn oaep_parameters(parameters: Option<Tlv<'_>>) -> Result<Option<KeyTransport>, 
     Ok(Some(KeyTransport::Oaep { digest, mgf1 }))
 }
 
-const CONTEXT_0: u8 = tag::context(0);
-const CONTEXT_0_CONSTRUCTED: u8 = tag::context_constructed(0);
-
 /// id-RSAES-OAEP, id-mgf1, id-pSpecified (RFC 4055 sections 2.2, 4.1).
 const RSAES_OAEP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
 const ID_MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
@@ -153,6 +124,7 @@ const ID_P_SPECIFIED: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::x509::tlv::Reader;
 
     fn transport(algorithm: &[u8]) -> Result<KeyTransport, WireError> {
         let algorithm = Reader::single("algorithm", algorithm, tag::SEQUENCE).unwrap();

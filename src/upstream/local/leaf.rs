@@ -46,8 +46,11 @@ pub(super) fn template(
 }
 
 /// The usages that a key of this kind can have in a device's certificate: RFC 3279 section 2.3 for RSA, RFC 5480 section 3 for
-/// elliptic curves, RFC 8410 section 5, RFC 9881 section 5. Never those of a CA.
+/// elliptic curves, RFC 8410 section 5, RFC 9881 section 5, RFC 9935 section 5. Never those of a CA.
 pub(super) fn usage_for(key: KeyAlgorithm, wanted: KeyUsage) -> KeyUsage {
+    if !key.can_sign() {
+        return wanted.intersection(KeyUsage::KEY_ENCIPHERMENT);
+    }
     let mut possible = KeyUsage::DIGITAL_SIGNATURE.union(KeyUsage::NON_REPUDIATION);
     if key.can_key_encipherment() {
         possible = possible.union(KeyUsage::KEY_ENCIPHERMENT).union(KeyUsage::DATA_ENCIPHERMENT);
@@ -207,6 +210,7 @@ mod tests {
         let ec = usage_for(KeyAlgorithm::EcdsaP256, wanted);
         assert_eq!(ec, KeyUsage(0b1_1001_0011));
         assert_eq!(usage_for(KeyAlgorithm::MlDsa65, wanted), KeyUsage(0b11));
+        assert_eq!(usage_for(KeyAlgorithm::MlKem(crate::algorithm::MlKem::MlKem768), wanted), KeyUsage::KEY_ENCIPHERMENT);
         // Without keyAgreement, encipherOnly goes too.
         assert!(usage_for(KeyAlgorithm::EcdsaP256, KeyUsage::ENCIPHER_ONLY).is_empty());
         // A device is no CA, whatever was ordered.
