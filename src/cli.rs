@@ -123,8 +123,7 @@ pub enum Command {
     #[command(subcommand)]
     Ca(ca::CaCommand),
     /// Keys and certificates of the registration authority on the SCEP transport
-    #[command(subcommand)]
-    Ra(ra::RaCommand),
+    Ra(ra::RaArgs),
     /// Private keys in files: made, shown, taken from one form to another
     #[command(subcommand)]
     Key(key::KeyCommand),

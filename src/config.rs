@@ -76,6 +76,7 @@ pub fn load_with(path: &Path, overrides: &Overrides, texts: &BTreeMap<PathBuf, S
         server: file.server,
         log: file.log,
         ra_dir: file.ra_dir,
+        ras: file.ras,
         passphrase_file: file.passphrase_file,
         upstreams: file.upstreams,
         endpoints: file.endpoints,
@@ -117,6 +118,8 @@ pub struct Config {
     pub log: LogSettings,
     /// The folder of the RA's keys and certificates.
     pub ra_dir: PathBuf,
+    /// Further keys and certificates of the RA, for endpoints that name them.
+    pub ras: Vec<RaSettings>,
     /// File with the passphrase of private keys.
     pub passphrase_file: PathBuf,
     /// The upstreams.
@@ -238,6 +241,15 @@ pub enum UpstreamKind {
         /// The folder.
         dir: PathBuf,
     },
+}
+
+/// `[[ra]]` with a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaSettings {
+    /// Its name.
+    pub name: String,
+    /// The folder of its keys and certificates.
+    pub dir: PathBuf,
 }
 
 /// `[[endpoint]]`: one that several groups share.
@@ -447,6 +459,16 @@ impl Loader {
         for (group, _) in groups {
             for profile in profiles.iter().filter(|profile| group.profiles().any(|name| name == profile.name)) {
                 self.check_key_usage(group, profile);
+            }
+        }
+        let own = groups.iter().map(|(group, scep)| (format!("group/{}/scep.ra", group.name), scep));
+        let shared = file.endpoints.iter().map(|endpoint| (format!("endpoint/{}/scep.ra", endpoint.name), &endpoint.scep));
+        for (at, scep) in own.chain(shared) {
+            if let Some(name) = &scep.ra
+                && !file.ras.iter().any(|ra| ra.name == *name)
+            {
+                let names = file.ras.iter().map(|ra| ra.name.as_str()).chain([server_file::DEFAULT_RA]).collect();
+                unknown("RA", name, names, at);
             }
         }
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();

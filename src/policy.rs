@@ -12,7 +12,7 @@ mod weak_key;
 pub use challenge::{ChallengePolicy, SharedChallenge, Verdict};
 pub use endpoint::{CaCertsShape, Endpoint, ReplyShape, ScepSettings};
 pub use enforce::{Denial, DenialCode, Permit, PermitInput, Rules};
-pub use group::{Approval, DeviceGroup, DeviceLimitRule, GroupSettings, MatchInput, RenewalPolicy};
+pub use group::{Approval, DeviceGroup, DeviceLimitRule, GroupSettings, MatchInput, RenewalPolicy, SignerKey};
 pub use matching::Matching;
 pub use pattern::{Captures, PatternError, SubjectPattern, SubjectTemplate, Template, TextPattern};
 pub use select::{select, selector};

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<String, Arc<dyn UpstreamCa>>,
     /// The RA's keys on the SCEP transport.
     pub ra: Arc<RaIdentity>,
+    /// Further ones by name, for endpoints that name them.
+    pub ras: BTreeMap<String, Arc<RaIdentity>>,
     /// How long a request waits for its issuer before the answer is PENDING.
     pub patience: Duration,
     /// CA certificates whose leaves make a request a renewal: those of our issuers (earlier generations too), and the earlier CAs
@@ -58,6 +60,17 @@ impl Snapshot {
     /// Every profile that a device of a group may get: the one that the group is on, then the candidate.
     pub fn profiles_of<'a>(&'a self, group: &'a DeviceGroup) -> impl Iterator<Item = &'a Arc<AlgorithmProfile>> {
         group.profiles().filter_map(|name| self.profiles.get(name))
+    }
+
+    /// The RA's keys at an endpoint.
+    pub fn ra_of(&self, endpoint: &Endpoint) -> &Arc<RaIdentity> {
+        // That the name is known was checked when the snapshot was built.
+        endpoint.scep.ra.as_ref().and_then(|name| self.ras.get(name)).unwrap_or(&self.ra)
+    }
+
+    /// All keys of the RA, those of most endpoints first.
+    pub fn all_ras(&self) -> impl Iterator<Item = &Arc<RaIdentity>> {
+        std::iter::once(&self.ra).chain(self.ras.values())
     }
 
     /// The profile that a group is on.

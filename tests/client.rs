@@ -186,6 +186,8 @@ fn request(key: DeviceKey, name: &str, challenge: &str) -> Request {
         },
         challenge: Some(challenge.to_owned().into()),
         renewal: None,
+        transport_key: None,
+        reply_key: None,
         message_type: None,
         transaction_id: Some(format!("tid-{name}-{challenge}")),
     }

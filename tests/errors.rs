@@ -366,6 +366,9 @@ async fn refused(lab: &Lab) -> String {
     };
 
     let rsa = Holder::new("r1", KeyAlgorithm::Rsa(2048));
+    let challenge = lab.challenge().await;
+    let other = Draft::request(&rsa, &lab.device().csr("r1", Some(&challenge)), &lab.ra);
+    lab.post("a first request signed by another key than its own", &other.der()).await;
     lab.post("no challenge", &anew(&rsa, "r1", None)).await;
     lab.post("a wrong challenge", &anew(&lab.device(), "r1", Some("guessed"))).await;
     let spent = lab.challenge().await;

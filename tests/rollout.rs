@@ -266,6 +266,7 @@ async fn an_issuer_that_fails_trips_its_gate() {
         profiles: old.profiles.clone(),
         upstreams: [("local".to_owned(), local)].into(),
         ra: Arc::clone(&old.ra),
+        ras: old.ras.clone(),
         patience: old.patience,
         renewal_issuers: old.renewal_issuers.clone(),
     }));

@@ -54,16 +54,17 @@ impl Health {
         let snapshot = self.enroller.snapshot();
         let now = self.enroller.now();
         let mut reasons = Vec::new();
-        let ra = &snapshot.ra;
-        for (what, certificate) in std::iter::once(("signing", &ra.signer_certificate))
-            .chain(ra.decrypters.iter().take(1).map(|decrypter| ("encryption", &decrypter.certificate)))
-        {
+        let certificates = snapshot.all_ras().flat_map(|ra| {
+            let decrypter = ra.decrypters.iter().take(1).map(|decrypter| ("encryption", &decrypter.certificate));
+            std::iter::once(("signing", &ra.signer_certificate)).chain(decrypter)
+        });
+        for (what, certificate) in certificates {
             if certificate.not_after() <= now {
                 reasons
                     .push(format!("the RA's {what} certificate expired at {}; see: ravelin ra renew", certificate.not_after()));
             }
         }
-        if ra.decrypters.is_empty() {
+        if snapshot.all_ras().any(|ra| ra.decrypters.is_empty()) {
             reasons.push("the RA has no key to open requests with".to_owned());
         }
         if let Err(error) = self.enroller.inventory().check().await {

@@ -13,9 +13,11 @@ pub fn spki_len(key: KeyAlgorithm) -> usize {
         KeyAlgorithm::EcdsaP521 => 158,
         KeyAlgorithm::Ed25519 => 44,
         KeyAlgorithm::Composite(composite) => composite.max_public_key_len() + FRAME,
-        KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87 | KeyAlgorithm::SlhDsa(_) => {
-            key.public_key_len().unwrap_or_default() + FRAME
-        }
+        KeyAlgorithm::MlDsa44
+        | KeyAlgorithm::MlDsa65
+        | KeyAlgorithm::MlDsa87
+        | KeyAlgorithm::SlhDsa(_)
+        | KeyAlgorithm::MlKem(_) => key.public_key_len().unwrap_or_default() + FRAME,
     }
 }
 

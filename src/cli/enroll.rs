@@ -10,10 +10,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Exit, Failed, Global, Outcome as CommandOutcome, output};
-use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport};
+use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport, MlKem};
 use crate::crypto::keystore;
 use crate::scep::client::{
-    Client, ClientError, CsrSource, DeviceKey, Enrollment, Identity, Method, Options, Outcome, Pin, Polling, Request,
+    Client, ClientError, CsrSource, DeviceKey, Enrollment, Identity, Method, Options, Outcome, Pin, Polling, ReplyKey, Request,
     SavedTransaction, Transaction,
 };
 use crate::scep::{MessageType, WireError};
@@ -46,7 +46,7 @@ pub struct EnrollArgs {
     /// A finished certification request, PEM or DER, for the key of --key; the challenge is the one in it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "san", "usage", "challenge", "challenge_file"])]
     pub csr: Option<PathBuf>,
-    /// The key to make: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384, ecdsa-p521, ...
+    /// The key to make: rsa-2048, ecdsa-p256, ml-dsa-65, mldsa65-ecdsa-p256-sha512, slh-dsa-sha2-128s, ...
     #[arg(long, value_name = "KEY", default_value = "rsa-2048")]
     pub key_type: KeyAlgorithm,
     /// The private key, PEM: used if it is there, made and written there if not
@@ -61,6 +61,18 @@ pub struct EnrollArgs {
     /// Where the certificates above it go, PEM
     #[arg(long, value_name = "FILE")]
     pub chain_out: Option<PathBuf>,
+    /// Sign a first request with a transport key of this kind, such as rsa-2048, for servers that cannot encrypt to --key-type
+    #[arg(long, value_name = "KEY", conflicts_with = "renew")]
+    pub signer_key_type: Option<KeyAlgorithm>,
+    /// The transport key, PEM: used if it is there, made and written there if not [default: signer.key with --signer-key-type]
+    #[arg(long, value_name = "FILE", conflicts_with = "renew")]
+    pub signer_key: Option<PathBuf>,
+    /// Have the reply encrypted to a key of this kind, where the key that signs cannot decrypt: ml-kem-768, rsa-2048, ...
+    #[arg(long, value_name = "KEY", value_parser = reply_key_type)]
+    pub reply_key_type: Option<KeyAlgorithm>,
+    /// The reply key, PEM: used if it is there, made and written there if not [default: reply.key with --reply-key-type]
+    #[arg(long, value_name = "FILE")]
+    pub reply_key: Option<PathBuf>,
     /// Renew this certificate, PEM; --renew-key is its key, --key the new one
     #[arg(long, value_name = "CERT", requires = "renew_key")]
     pub renew: Option<PathBuf>,
@@ -231,14 +243,18 @@ impl EnrollArgs {
             return Err(Failed::new(format!("{}: the key of the saved transaction is not there", self.key.display())).into());
         }
         let (key, made_key) = self.key().await?;
+        let transport_key = self.transport_key().await?;
+        let reply_key = self.reply_key().await?;
         let (transaction, mut outcome) = match saved {
             Some(saved) => {
-                let transaction = client.resume(&saved, &key, renewal_key.as_ref()).await?;
+                let transaction =
+                    client.resume(&saved, &key, renewal_key.as_ref().or(transport_key.as_ref()), reply_key.as_ref()).await?;
                 let outcome = self.ask(&client, &transaction).await?;
                 (transaction, outcome)
             }
             None => {
-                let Enrollment { transaction, outcome } = client.enroll(self.request(key, renewal_key)?).await?;
+                let Enrollment { transaction, outcome } =
+                    client.enroll(self.request(key, renewal_key, transport_key, reply_key)?).await?;
                 (transaction, outcome)
             }
         };
@@ -325,7 +341,45 @@ impl EnrollArgs {
         Ok((key, true))
     }
 
-    fn request(&self, key: DeviceKey, renewal_key: Option<DeviceKey>) -> Result<Request, Failed> {
+    /// The key that signs in the place of the device's own, if one is asked for.
+    async fn transport_key(&self) -> Result<Option<DeviceKey>, Failed> {
+        if self.signer_key.is_none() && self.signer_key_type.is_none() {
+            return Ok(None);
+        }
+        let path = self.signer_key.clone().unwrap_or_else(|| PathBuf::from("signer.key"));
+        if path.exists() {
+            return Ok(Some(read_key(&path, None)?));
+        }
+        let algorithm = self.signer_key_type.unwrap_or(KeyAlgorithm::Rsa(2048));
+        let key = tokio::task::spawn_blocking(move || DeviceKey::generate(algorithm)).await??;
+        let pkcs8 = key.signer().export_pkcs8().ok_or_else(|| Failed::new("the new key cannot be exported"))?;
+        keystore::write_plain_key(&path, &pkcs8)?;
+        Ok(Some(key))
+    }
+
+    /// The key that the reply is encrypted to, if one is asked for.
+    async fn reply_key(&self) -> Result<Option<ReplyKey>, Failed> {
+        if self.reply_key.is_none() && self.reply_key_type.is_none() {
+            return Ok(None);
+        }
+        let path = self.reply_key.clone().unwrap_or_else(|| PathBuf::from("reply.key"));
+        if path.exists() {
+            let pkcs8 = keystore::read_key(&path, None)?;
+            return Ok(Some(ReplyKey::from_pkcs8(&pkcs8).map_err(|error| at(&path, error))?));
+        }
+        let algorithm = self.reply_key_type.unwrap_or(KeyAlgorithm::MlKem(MlKem::MlKem768));
+        let key = tokio::task::spawn_blocking(move || ReplyKey::generate(algorithm)).await??;
+        keystore::write_plain_key(&path, key.pkcs8())?;
+        Ok(Some(key))
+    }
+
+    fn request(
+        &self,
+        key: DeviceKey,
+        renewal_key: Option<DeviceKey>,
+        transport_key: Option<DeviceKey>,
+        reply_key: Option<ReplyKey>,
+    ) -> Result<Request, Failed> {
         let renewal = match (&self.renew, renewal_key) {
             (Some(path), Some(key)) => {
                 let certificate = certificates(path)?.swap_remove(0);
@@ -355,6 +409,8 @@ impl EnrollArgs {
             csr,
             challenge: self.challenge()?,
             renewal,
+            transport_key,
+            reply_key,
             message_type: self.message_type.map(|kind| match kind {
                 RequestType::PkcsReq => MessageType::PkcsReq,
                 RequestType::RenewalReq => MessageType::RenewalReq,
@@ -454,6 +510,15 @@ fn request_file(path: &Path) -> Result<Vec<u8>, Failed> {
         }
     }
     Err(at(path, "neither DER nor a PEM block CERTIFICATE REQUEST"))
+}
+
+/// Keys that something can be encrypted to.
+fn reply_key_type(text: &str) -> Result<KeyAlgorithm, String> {
+    match (text.parse(), text.parse()) {
+        (Ok(set), _) => Ok(KeyAlgorithm::MlKem(set)),
+        (_, Ok(rsa @ KeyAlgorithm::Rsa(_))) => Ok(rsa),
+        _ => Err(format!("{text:?} is none of ml-kem-512, ml-kem-768, ml-kem-1024, rsa-2048, rsa-3072, rsa-4096")),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -162,7 +162,16 @@ async fn enroll(url: &str, name: &str, challenge: String, key: DeviceKey) -> Res
         key_usage: None,
     };
     let challenge = Some(Zeroizing::new(challenge));
-    let request = client::Request { key, csr, challenge, renewal: None, message_type: None, transaction_id: None };
+    let request = client::Request {
+        key,
+        csr,
+        challenge,
+        renewal: None,
+        transport_key: None,
+        reply_key: None,
+        message_type: None,
+        transaction_id: None,
+    };
     let enrollment = Client::new(url, client::Options::default())?.enroll(request).await?;
     match enrollment.outcome {
         client::Outcome::Issued(issued) => Ok(issued.certificate),

@@ -9,12 +9,24 @@ use serde_json::{Value, json};
 
 use super::ca::{self, Changing, span};
 use super::{Exit, Failed, Global, Outcome, connect, output};
+use crate::algorithm::{KeyAlgorithm, MlKem};
 use crate::crypto::RaIdentity;
 use crate::ra::{self, RaKeys, RaStore, RaSubjects, Severity};
 use crate::server::Folder;
 use crate::x509::{Certificate, DistinguishedName};
 
 /// `ravelin ra`.
+#[derive(Debug, Args)]
+pub struct RaArgs {
+    /// Which keys and certificates: the name of an [[ra]] in ravelin.toml [default: those that every endpoint has]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub ra: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RaCommand,
+}
+
+/// What can be done with the RA's keys and certificates.
 #[derive(Debug, Subcommand)]
 pub enum RaCommand {
     /// Show the certificates in use
@@ -51,6 +63,12 @@ pub struct CreateArgs {
     /// One key for both uses, for clients that cannot tell two certificates apart
     #[arg(long)]
     pub single: bool,
+    /// The key that signs, such as ml-dsa-65; goes with --recipient
+    #[arg(long, value_name = "KEY", requires = "recipient", conflicts_with_all = ["bits", "single"])]
+    pub signer: Option<KeyAlgorithm>,
+    /// The key that requests are encrypted to: ml-kem-512, ml-kem-768 or ml-kem-1024
+    #[arg(long, value_name = "KEY", requires_all = ["signer", "ca"], conflicts_with_all = ["bits", "single"])]
+    pub recipient: Option<MlKem>,
     /// Have them certified by this embedded CA at once
     #[arg(long, value_name = "CA")]
     pub ca: Option<String>,
@@ -105,7 +123,7 @@ pub struct RenewArgs {
     /// Keep the keys
     #[arg(long)]
     pub same_keys: bool,
-    /// The size of fresh RSA keys
+    /// The size of fresh RSA keys; others are made of the same kind again
     #[arg(long, default_value_t = 2048)]
     pub bits: u32,
     /// How long the certificates are valid
@@ -113,14 +131,26 @@ pub struct RenewArgs {
     pub validity: Duration,
 }
 
-impl RaCommand {
+impl RaArgs {
     /// Runs it.
     pub async fn run(self, global: &Global) -> Outcome {
         let config = connect::load(&global.config_path())?;
         let folder = Folder::of(&config);
-        let store = folder.ra(&folder.passphrase()?);
+        let passphrase = folder.passphrase()?;
+        let store = match self.ra.as_deref().filter(|name| *name != "default") {
+            None => folder.ra(&passphrase),
+            Some(name) => {
+                let others = folder.other_ras(&passphrase);
+                let unknown = format!("there is no [[ra]] of the name {name:?} in {}", global.config_path().display());
+                others
+                    .into_iter()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, store)| store)
+                    .ok_or_else(|| Failed::config(unknown))?
+            }
+        };
         let now = Timestamp::now();
-        match self {
+        match self.command {
             RaCommand::Show { json } => {
                 let shown = view(&store.load()?);
                 if json {
@@ -136,7 +166,17 @@ impl RaCommand {
                 if args.discard {
                     store.discard_waiting_keys()?;
                 }
-                let keys = if args.single { RaKeys::Single { bits: args.bits } } else { RaKeys::Pair { bits: args.bits } };
+                let keys = match (args.signer, args.recipient) {
+                    (Some(_), Some(_)) if self.ra.is_none() => {
+                        return Err(Failed::new(
+                            "every endpoint has these keys unless it names others, and old devices cannot encrypt to ML-KEM: add an [[ra]] \
+                             with a name to ravelin.toml, and say --ra NAME",
+                        ));
+                    }
+                    (Some(signer), Some(recipient)) => RaKeys::Encapsulation { signer, recipient },
+                    _ if args.single => RaKeys::Single { bits: args.bits },
+                    _ => RaKeys::Pair { bits: args.bits },
+                };
                 store.create_keys(keys)?;
                 match args.ca {
                     Some(ca) => {
@@ -166,7 +206,11 @@ impl RaCommand {
             RaCommand::Renew(args) => {
                 let changing = Changing::begin(global, &config).await?;
                 let local = ca::load(&config)?;
-                let fresh = (!args.same_keys).then_some(RaKeys::Pair { bits: args.bits });
+                let fresh = match RaStore::kinds_of(&store.load()?) {
+                    _ if args.same_keys => None,
+                    kinds @ RaKeys::Encapsulation { .. } => Some(kinds),
+                    _ => Some(RaKeys::Pair { bits: args.bits }),
+                };
                 let begin = now - SignedDuration::from_hours(1);
                 let identity = store.renew(&local, &args.ca, fresh, begin, args.validity, now)?;
                 output::print(&format!("Renewed; valid until {}.\n", identity.signer_certificate.not_after()));

@@ -20,6 +20,8 @@ pub struct Parts {
     pub upstreams: Vec<Arc<dyn UpstreamCa>>,
     /// The RA's keys and certificates.
     pub ra: Arc<RaIdentity>,
+    /// Further ones by name.
+    pub ras: BTreeMap<String, Arc<RaIdentity>>,
     /// Counts loads since the start, from 1.
     pub generation: u64,
     /// Now.
@@ -57,6 +59,7 @@ impl Snapshot {
             profiles: config.profiles.iter().map(|profile| (profile.name.clone(), profile.clone())).collect(),
             upstreams: parts.upstreams.into_iter().map(|upstream| (upstream.name().to_owned(), upstream)).collect(),
             ra: parts.ra,
+            ras: parts.ras,
             patience: config.server.patience,
             renewal_issuers,
         })
@@ -387,7 +390,7 @@ mod tests {
         let config = config(POLICY, PROFILE, root);
         let key = provider().keys.generate(KeyAlgorithm::EcdsaP256).unwrap();
         let ra = RaIdentity { signer: key, signer_certificate: certificate(), decrypters: Vec::new(), chain: Vec::new() };
-        let parts = Parts { upstreams: upstream(able()), ra: Arc::new(ra), generation: 3, now: now() };
+        let parts = Parts { upstreams: upstream(able()), ra: Arc::new(ra), ras: BTreeMap::new(), generation: 3, now: now() };
         let snapshot = Snapshot::build(&config, parts).unwrap_or_else(|findings| panic!("{findings}"));
         let found = |path| snapshot.endpoint(None, path, IpAddr::V4(Ipv4Addr::LOCALHOST)).map(|endpoint| endpoint.name.clone());
         assert_eq!(found("/scep/devices").as_deref(), Some("devices"));

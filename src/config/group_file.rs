@@ -16,7 +16,7 @@ use crate::algorithm::{ContentCipher, Digest, KeyRule};
 use crate::policy::enforce::{KEY_USAGE_NAMES, NameKind, NameRules, OtherNames, Unlisted};
 use crate::policy::{
     Approval, ChallengePolicy, DeviceGroup, GroupSettings, Matching, RenewalPolicy, Rules, ScepSettings, SharedChallenge,
-    SubjectPattern, SubjectTemplate, Template, TextPattern, selector,
+    SignerKey, SubjectPattern, SubjectTemplate, Template, TextPattern, selector,
 };
 use crate::x509::extension::extended_key_usage_oid;
 use crate::x509::{Certificate, KeyUsage};
@@ -50,7 +50,11 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
 
     let device = section("device", &schema::DEVICE);
     let ids = device.parsed_list("id", |text| selector(text).map(|_| text.to_owned())).map(values);
-    let scep = read_scep(&section("scep", &schema::SCEP));
+    let scep = section("scep", &schema::SCEP);
+    if let Some(origin) = scep.origin_of("ra") {
+        origins.note(format!("group/{name}/scep.ra"), &origin);
+    }
+    let scep = read_scep(&scep);
     let authenticate = section("authenticate", &schema::AUTHENTICATE);
     let challenges = challenges(&authenticate, context);
     let renewal = renewal(&authenticate, context);
@@ -76,6 +80,7 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
         device: ids,
         challenges,
         renewal,
+        signer_key: authenticate.named::<SignerKey>("signer-key").map_or(SignerKey::Same, |rule| rule.value),
         approval: enforce.named::<Approval>("approval").map_or(Approval::Automatic, |approval| approval.value),
         per_device: limits.parsed("per-device", super::value::limit).map(|limit| limit.value),
         allow_shared_keys: enforce.boolean("allow-shared-keys").unwrap_or(false),
@@ -118,6 +123,7 @@ pub(super) fn read_scep(table: &Reader<'_>) -> ScepSettings {
         reply_certs: table.named("reply-certs").map_or(defaults.reply_certs, |shape| shape.value),
         reply_includes_signer: table.boolean("reply-includes-signer").unwrap_or(defaults.reply_includes_signer),
         max_message: table.size("max-message", 4 * 1024, 8 * 1024 * 1024).unwrap_or(defaults.max_message),
+        ra: table.string("ra").map(|name| name.value).filter(|name| name != super::server_file::DEFAULT_RA),
     }
 }
 

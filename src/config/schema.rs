@@ -93,7 +93,7 @@ pub static ROOT: TableSchema = table(
         key("limits", "table", "", "What clients may take."),
         key("worker", "table", "", "Threads."),
         key("log", "table", "", "Logs."),
-        key("ra", "table", "", "The RA's own keys and certificates."),
+        key("ra", "table, or array of tables", "", "The RA's own keys and certificates."),
         key("keys", "table", "", "How private keys are kept."),
         key("upstream", "array of tables", "one local CA folder", "The CAs behind."),
         key("endpoint", "array of tables", "none", "Endpoints that several groups share."),
@@ -182,8 +182,11 @@ pub static LOG: TableSchema = table(
 
 pub static RA: TableSchema = table(
     "ra",
-    "The RA's own keys and certificates on the SCEP transport.",
-    &[key("dir", "path", "`ra`", "Their folder, relative to `data`.")],
+    "The RA's own keys and certificates on the SCEP transport. Written as `[[ra]]`, there can be further ones beside those that every endpoint has, for endpoints that name them; `ravelin ra --ra NAME create` makes their keys.",
+    &[
+        key("name", "string", "`default`", "What `[scep]` of an endpoint calls them; `default` is what all others have."),
+        key("dir", "path", "`ra`, or `ra-NAME`", "Their folder, relative to `data`."),
+    ],
 );
 
 pub static KEYS: TableSchema = table(
@@ -333,6 +336,7 @@ pub static SCEP: TableSchema = table(
         key("reply-certs", "`leaf`, `leaf+ca`, `leaf+chain` or `leaf+chain+root`", "`leaf`", "What a SUCCESS reply brings."),
         key("reply-includes-signer", "boolean", "`true`", "Whether replies carry the RA's signing certificate."),
         key("max-message", "size", "`64KiB`", "Largest message."),
+        key("ra", "string", "`default`", "Whose keys open requests and sign replies: the name of an `[[ra]]` in `ravelin.toml`."),
     ],
 );
 
@@ -342,6 +346,12 @@ pub static AUTHENTICATE: TableSchema = table(
     &[
         key("challenge", "table, or array of tables", "none", "Ways in by challenge."),
         key("renewal", "table", "none", "The way in by an existing certificate."),
+        key(
+            "signer-key",
+            "`same` or `may-differ`",
+            "`same`",
+            "Whether a first request has to be signed by the key that is to be certified. `may-differ` lets a device sign with a transport key of its own, such as an RSA key around a request for an ML-DSA key. A renewal is signed by the certificate that it renews.",
+        ),
     ],
 );
 

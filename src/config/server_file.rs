@@ -8,7 +8,9 @@ use super::diagnostic::{Diagnostic, Origin, suggestion};
 use super::group_file::read_scep;
 use super::reader::{Reader, Sink, values};
 use super::tree::Table;
-use super::{EndpointSettings, LogSettings, Origins, ServerSettings, TlsSettings, UpstreamKind, UpstreamSettings, schema};
+use super::{
+    EndpointSettings, LogSettings, Origins, RaSettings, ServerSettings, TlsSettings, UpstreamKind, UpstreamSettings, schema,
+};
 
 /// What stands in the file, relative paths resolved.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(super) struct ServerFile {
     pub(super) server: ServerSettings,
     pub(super) log: LogSettings,
     pub(super) ra_dir: PathBuf,
+    pub(super) ras: Vec<RaSettings>,
     pub(super) passphrase_file: PathBuf,
     pub(super) upstreams: Vec<UpstreamSettings>,
     pub(super) endpoints: Vec<EndpointSettings>,
@@ -39,7 +42,11 @@ pub(super) fn read(table: &Table, folder: &Path, sink: &Sink, origins: &mut Orig
     let server = limits(&section("limits", &schema::LIMITS), server);
     let server = worker(&section("worker", &schema::WORKER), server);
     let log = log(&section("log", &schema::LOG));
-    let ra_dir = section("ra", &schema::RA).path("dir", &data).map_or_else(|| data.join("ra"), |path| path.value);
+    let mut ras = ras(&root.tables("ra", &schema::RA).unwrap_or_default(), &data);
+    let ra_dir = match ras.iter().position(|ra| ra.name == DEFAULT_RA) {
+        Some(at) => ras.remove(at).dir,
+        None => data.join("ra"),
+    };
     let passphrase_file = section("keys", &schema::KEYS)
         .path("passphrase-file", &data)
         .map_or_else(|| data.join("secrets/key-passphrase"), |path| path.value);
@@ -49,7 +56,7 @@ pub(super) fn read(table: &Table, folder: &Path, sink: &Sink, origins: &mut Orig
     };
     let endpoints = root.tables("endpoint", &schema::ENDPOINT).unwrap_or_default();
     let endpoints = endpoints.iter().filter_map(|table| endpoint(table, origins)).collect();
-    ServerFile { data, default_endpoint, server, log, ra_dir, passphrase_file, upstreams, endpoints }
+    ServerFile { data, default_endpoint, server, log, ra_dir, ras, passphrase_file, upstreams, endpoints }
 }
 
 fn server(table: &Reader<'_>, folder: &Path, data: &Path) -> ServerSettings {
@@ -161,6 +168,34 @@ fn log(table: &Reader<'_>) -> LogSettings {
     }
 }
 
+fn ras(tables: &[Reader<'_>], data: &Path) -> Vec<RaSettings> {
+    let mut found: Vec<RaSettings> = Vec::new();
+    for table in tables {
+        let name = match table.string("name") {
+            Some(name) => {
+                let Some(checked) = table.read(&name, super::checked_name) else { continue };
+                if found.iter().any(|known| known.name == checked.value) {
+                    table.report(duplicate("ra", &checked.value, &checked.origin));
+                    continue;
+                }
+                checked.value
+            }
+            None if found.iter().any(|known| known.name == DEFAULT_RA) => {
+                table.report(duplicate("ra", DEFAULT_RA, table.origin()));
+                continue;
+            }
+            None => DEFAULT_RA.to_owned(),
+        };
+        let folder = if name == DEFAULT_RA { "ra".to_owned() } else { format!("ra-{name}") };
+        let dir = table.path("dir", data).map_or_else(|| data.join(folder), |path| path.value);
+        found.push(RaSettings { name, dir });
+    }
+    found
+}
+
+/// What every endpoint has that names no other.
+pub(super) const DEFAULT_RA: &str = "default";
+
 fn upstreams(tables: &[Reader<'_>], data: &Path, origins: &mut Origins) -> Vec<UpstreamSettings> {
     let mut found: Vec<UpstreamSettings> = Vec::new();
     for table in tables {
@@ -207,7 +242,11 @@ fn endpoint(table: &Reader<'_>, origins: &mut Origins) -> Option<EndpointSetting
     for group in &groups {
         origins.note(format!("endpoint/{}/groups/{}", name.value, group.value), &group.origin);
     }
-    let scep = table.table("scep", &schema::SCEP).map(|scep| read_scep(&scep)).unwrap_or_default();
+    let scep = table.table("scep", &schema::SCEP);
+    if let Some(origin) = scep.as_ref().and_then(|scep| scep.origin_of("ra")) {
+        origins.note(format!("endpoint/{}/scep.ra", name.value), &origin);
+    }
+    let scep = scep.map(|scep| read_scep(&scep)).unwrap_or_default();
     Some(EndpointSettings {
         path: path.map_or_else(|| format!("/scep/{}", name.value), |path| path.value),
         hosts: table.strings("hosts").map(values).unwrap_or_default(),

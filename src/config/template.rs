@@ -105,7 +105,8 @@ admin = "{admin}"            # health and metrics, for nobody but you; "off" for
 # format = "auto"                   # auto, text or json
 # filter = "info"
 
-[ra]                                # the RA's own two keys: one signs, one decrypts
+[[ra]]                              # the RA's own two keys: one signs, one decrypts
+# name = "default"                  # a second [[ra]] with another name is for endpoints that say [scep] ra = "NAME"
 # dir = "ra"
 
 [keys]

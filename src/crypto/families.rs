@@ -43,7 +43,7 @@ impl Families {
     /// The name of the backend that serves a family.
     pub fn backend(&self, family: Family) -> &'static str {
         match family {
-            Family::Rsa | Family::Ecdsa | Family::Ed25519 => self.classical,
+            Family::Rsa | Family::Ecdsa | Family::Ed25519 | Family::MlKem => self.classical,
             Family::MlDsa | Family::Composite => self.ml_dsa.name(),
             Family::SlhDsa => self.slh_dsa.name(),
         }
@@ -61,6 +61,7 @@ impl Verifier for Families {
                 return self.classical_verifier.verify(algorithm, spki, message, signature);
             }
             Family::MlDsa | Family::SlhDsa | Family::Composite => {}
+            Family::MlKem => return Err(CryptoError::BadKey),
         }
         // The kind of the key has to be the algorithm's before anything is made of its octets.
         let Some((key, raw)) = raw_key::from_spki(spki)? else { return Err(CryptoError::BadKey) };

@@ -10,7 +10,7 @@ use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Intent, Outcome, Rejection, RejectionCode};
 use crate::inventory::CertificateStatus;
 
-use crate::policy::{ChallengePolicy, DeviceGroup, RenewalPolicy, Verdict, select};
+use crate::policy::{ChallengePolicy, DeviceGroup, RenewalPolicy, SignerKey, Verdict, select};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
@@ -100,7 +100,27 @@ pub(super) async fn prove(
     {
         return Ok(Err(rejection.clone()));
     }
-    by_challenge(core, request, group, known, now).await
+    let proven = by_challenge(core, request, group, known, now).await?;
+    Ok(proven.and_then(|proof| signed_by_its_own_key(request, group).map(|()| proof)))
+}
+
+/// Whether the key that is to be certified signed the message too. Otherwise somebody who has a challenge could have the request of
+/// another device certified in its own transaction. A renewal is bound by the certificate that it renews.
+fn signed_by_its_own_key(request: &EnrollmentRequest, group: &DeviceGroup) -> Result<(), Rejection> {
+    let bound = match request.intent {
+        Intent::Initial => request.signer.spki() == request.csr.spki(),
+        Intent::Renewal(_) => true,
+    };
+    if bound || group.signer_key == SignerKey::MayDiffer {
+        return Ok(());
+    }
+    let signer = request.signer.key().map_or_else(|| "unknown".to_owned(), |key| key.to_string());
+    let why = format!(
+        "the message is signed by a key of {signer}, the request is for another, of {}; group {:?} could allow it: signer-key = \"may-differ\"",
+        request.csr.key(),
+        group.name
+    );
+    Err(Rejection::new(RejectionCode::SignerDiffers, why))
 }
 
 /// Whether the certificate lets its holder renew it.

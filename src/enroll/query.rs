@@ -118,8 +118,9 @@ async fn crl(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result
         }
     }
     let named = candidates.iter().find(|(_, _, certificate)| certificate.subject().der() == issuer);
-    let of_ra = query.snapshot.ra.signer_certificate.subject().der() == issuer
-        || query.snapshot.ra.decrypters.iter().any(|ra| ra.certificate.subject().der() == issuer);
+    let ra = query.snapshot.ra_of(&query.endpoint);
+    let of_ra = ra.signer_certificate.subject().der() == issuer
+        || ra.decrypters.iter().any(|ra| ra.certificate.subject().der() == issuer);
     // The endpoint's own CA comes last in the list of candidates.
     let Some((upstream, ca, _)) = named.or_else(|| candidates.last().filter(|_| of_ra)) else {
         return Ok(not_found("no CRL of that issuer".into()));

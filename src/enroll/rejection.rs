@@ -48,6 +48,8 @@ pub enum RejectionCode {
     ChallengeRevoked,
     /// The challenge is for another device.
     ChallengeNotBound,
+    /// The request is signed by another key than the one that is to be certified.
+    SignerDiffers,
     /// The group does not take renewals by such a certificate.
     RenewalNotAllowed,
     /// It is too early or too late to renew this certificate.
@@ -85,6 +87,7 @@ impl RejectionCode {
             RejectionCode::ChallengeSpent => "challenge-spent",
             RejectionCode::ChallengeRevoked => "challenge-revoked",
             RejectionCode::ChallengeNotBound => "challenge-not-bound",
+            RejectionCode::SignerDiffers => "signer-differs",
             RejectionCode::RenewalNotAllowed => "renewal-not-allowed",
             RejectionCode::RenewalWindow => "renewal-window",
             RejectionCode::RenewalRevoked => "renewal-revoked",
@@ -115,6 +118,7 @@ impl RejectionCode {
             RejectionCode::ChallengeSpent,
             RejectionCode::ChallengeRevoked,
             RejectionCode::ChallengeNotBound,
+            RejectionCode::SignerDiffers,
             RejectionCode::RenewalNotAllowed,
             RejectionCode::RenewalWindow,
             RejectionCode::RenewalRevoked,
@@ -153,6 +157,7 @@ impl RejectionCode {
             | RejectionCode::ChallengeSpent
             | RejectionCode::ChallengeRevoked
             | RejectionCode::ChallengeNotBound => "The request is not authenticated.",
+            RejectionCode::SignerDiffers => "The request has to be signed by its own key.",
             RejectionCode::NoGroup => "This endpoint does not enroll such a device.",
             RejectionCode::RenewalNotAllowed | RejectionCode::RenewalRevoked => "This certificate cannot be renewed here.",
             RejectionCode::RenewalWindow => "This certificate cannot be renewed now.",

@@ -62,6 +62,8 @@ pub struct ScepSettings {
     pub reply_includes_signer: bool,
     /// Largest message in octets.
     pub max_message: usize,
+    /// Whose keys open requests and sign replies: the name of an `[[ra]]`, or `None` for those of every endpoint.
+    pub ra: Option<String>,
 }
 
 impl Default for ScepSettings {
@@ -80,6 +82,7 @@ impl Default for ScepSettings {
             reply_certs: ReplyShape::Leaf,
             reply_includes_signer: true,
             max_message: 64 * 1024,
+            ra: None,
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct DeviceGroup {
     pub challenges: Vec<ChallengePolicy>,
     /// The way in by an existing certificate, if there is one.
     pub renewal: Option<RenewalPolicy>,
+    /// Whether a first request may be signed by another key than the one that is to be certified.
+    pub signer_key: SignerKey,
     /// Whether people decide.
     pub approval: Approval,
     /// How many certificates a device may be given.
@@ -59,6 +61,8 @@ pub struct GroupSettings {
     pub challenges: Vec<ChallengePolicy>,
     /// The way in by an existing certificate.
     pub renewal: Option<RenewalPolicy>,
+    /// Whether a first request may be signed by another key than the one that is to be certified.
+    pub signer_key: SignerKey,
     /// Whether people decide.
     pub approval: Approval,
     /// How many certificates a device may be given.
@@ -85,6 +89,7 @@ impl DeviceGroup {
             device,
             challenges,
             renewal,
+            signer_key,
             approval,
             per_device,
             allow_shared_keys,
@@ -101,6 +106,7 @@ impl DeviceGroup {
             device,
             challenges,
             renewal,
+            signer_key,
             approval,
             per_device,
             allow_shared_keys,
@@ -177,6 +183,20 @@ pub struct RenewalPolicy {
     /// Whether the key may stay the same.
     pub allow_same_key: bool,
 }
+
+/// Which key may sign the message of a first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SignerKey {
+    /// The one that is to be certified.
+    Same,
+    /// Any: the challenge alone binds the request to the device.
+    MayDiffer,
+}
+
+crate::algorithm::named!(SignerKey, "rule for the signer's key", {
+    Same => "same",
+    MayDiffer => "may-differ",
+});
 
 /// Whether people decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

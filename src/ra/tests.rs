@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::algorithm::{Form, IssuerRef, KeyTransport};
-use crate::crypto::CryptoPool;
+use crate::crypto::{CryptoPool, RecipientKey};
 use crate::upstream::local::{LocalCa, NewCa};
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
 use crate::x509::{DistinguishedName, KeyUsage, VerifiedCsr};

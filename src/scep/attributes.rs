@@ -3,6 +3,7 @@
 use der::oid::ObjectIdentifier;
 
 use super::WireError;
+use super::issuer_and::IssuerAndSerialNumber;
 use crate::x509::tlv::{self, Reader, Tlv, encode, encode_oid, encode_set_of, tag};
 
 /// The attributes that SCEP puts under the signature: what stood in a message, or what is to stand in one.
@@ -22,6 +23,9 @@ pub struct Attributes {
     pub sender_nonce: Option<Vec<u8>>,
     /// recipientNonce, of any length.
     pub recipient_nonce: Option<Vec<u8>>,
+    /// encryptionKeyPreference (RFC 8551 section 2.5.3) of a request: the certificate, among those that come along, that the reply is
+    /// to be encrypted to. For signers whose own key cannot decrypt.
+    pub reply_key: Option<IssuerAndSerialNumber>,
 }
 
 /// messageType (RFC 8894 section 3.2.1.2).
@@ -166,6 +170,8 @@ pub(crate) struct SignedAttributes<'a> {
     pub(crate) content_type: Option<ObjectIdentifier>,
     /// messageDigest.
     pub(crate) message_digest: Option<&'a [u8]>,
+    /// cmsAlgorithmProtection: the SEQUENCE, DER.
+    pub(crate) protection: Option<&'a [u8]>,
 }
 
 impl<'a> SignedAttributes<'a> {
@@ -202,6 +208,12 @@ impl<'a> SignedAttributes<'a> {
             FAIL_INFO_TEXT => self.scep.fail_info_text = Some(value.text().ok_or_else(bad)?),
             SENDER_NONCE => self.scep.sender_nonce = Some(octets()?),
             RECIPIENT_NONCE => self.scep.recipient_nonce = Some(octets()?),
+            // Only the first of its three forms is ours; whatever else stands there is left to others.
+            ENCRYPTION_KEY_PREFERENCE => {
+                let name = (value.tag == tag::context_constructed(0)).then(|| encode(tag::SEQUENCE, &[value.value]));
+                self.scep.reply_key = name.and_then(|der| IssuerAndSerialNumber::from_der(&der).ok());
+            }
+            ALGORITHM_PROTECTION => self.protection = Some(value.raw),
             CONTENT_TYPE => self.content_type = Some(value.oid().ok_or_else(bad)?),
             MESSAGE_DIGEST if value.tag == tag::OCTET_STRING => self.message_digest = Some(value.value),
             _ => return Err(bad()),
@@ -210,14 +222,24 @@ impl<'a> SignedAttributes<'a> {
     }
 
     /// Writes the DER `SET OF Attribute` that is signed: sorted (RFC 5652 section 5.3), contentType and messageDigest included.
-    pub(crate) fn write(scep: &Attributes, message_digest: &[u8]) -> Vec<u8> {
+    ///
+    /// `protection` is the cmsAlgorithmProtection of RFC 6211, if there is to be one.
+    pub(crate) fn write(scep: &Attributes, message_digest: &[u8], protection: Option<Vec<u8>>) -> Vec<u8> {
         let attribute =
             |kind: &ObjectIdentifier, value: Vec<u8>| encode(tag::SEQUENCE, &[encode_oid(kind), encode(tag::SET, &[value])]);
         let decimal = |number: u32| encode(tag::PRINTABLE_STRING, &[number.to_string()]);
         let octets = |value: &[u8]| encode(tag::OCTET_STRING, &[value]);
         let mut all = vec![attribute(&CONTENT_TYPE, encode_oid(&ID_DATA)), attribute(&MESSAGE_DIGEST, octets(message_digest))];
-        let Attributes { transaction_id, message_type, pki_status, fail_info, fail_info_text, sender_nonce, recipient_nonce } =
-            scep;
+        let Attributes {
+            transaction_id,
+            message_type,
+            pki_status,
+            fail_info,
+            fail_info_text,
+            sender_nonce,
+            recipient_nonce,
+            reply_key,
+        } = scep;
         if let Some(id) = transaction_id {
             // PrintableString by the RFC, also for the `_` and `@` that some clients put there and want to see again.
             let tag = if id.is_ascii() { tag::PRINTABLE_STRING } else { tag::UTF8_STRING };
@@ -231,6 +253,13 @@ impl<'a> SignedAttributes<'a> {
         }
         for (kind, value) in [(&SENDER_NONCE, sender_nonce), (&RECIPIENT_NONCE, recipient_nonce)] {
             all.extend(value.as_ref().map(|nonce| attribute(kind, octets(nonce))));
+        }
+        all.extend(protection.map(|value| attribute(&ALGORITHM_PROTECTION, value)));
+        if let Some(name) = reply_key {
+            // [0] IMPLICIT IssuerAndSerialNumber.
+            let mut value = name.to_der();
+            value[0] = tag::context_constructed(0);
+            all.push(attribute(&ENCRYPTION_KEY_PREFERENCE, value));
         }
         encode_set_of(all)
     }
@@ -256,6 +285,8 @@ fn attribute_name(kind: &ObjectIdentifier) -> &'static str {
         SENDER_NONCE => "senderNonce",
         RECIPIENT_NONCE => "recipientNonce",
         CONTENT_TYPE => "contentType",
+        ENCRYPTION_KEY_PREFERENCE => "encryptionKeyPreference",
+        ALGORITHM_PROTECTION => "cmsAlgorithmProtection",
         _ => "messageDigest",
     }
 }
@@ -282,7 +313,11 @@ const SENDER_NONCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.
 const RECIPIENT_NONCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.113733.1.9.6");
 const TRANSACTION_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.113733.1.9.7");
 const FAIL_INFO_TEXT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.24.1");
-const KNOWN: [ObjectIdentifier; 9] = [
+/// id-aa-encrypKeyPref (RFC 8551 section 2.5.3): SMIMEEncryptionKeyPreference ::= CHOICE { issuerAndSerialNumber [0], … }
+const ENCRYPTION_KEY_PREFERENCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.11");
+/// id-aa-CMSAlgorithmProtection (RFC 6211 section 2).
+const ALGORITHM_PROTECTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.52");
+const KNOWN: [ObjectIdentifier; 11] = [
     CONTENT_TYPE,
     MESSAGE_DIGEST,
     MESSAGE_TYPE,
@@ -292,6 +327,8 @@ const KNOWN: [ObjectIdentifier; 9] = [
     RECIPIENT_NONCE,
     TRANSACTION_ID,
     FAIL_INFO_TEXT,
+    ENCRYPTION_KEY_PREFERENCE,
+    ALGORITHM_PROTECTION,
 ];
 
 #[cfg(test)]
@@ -312,12 +349,14 @@ mod tests {
             fail_info_text: Some("Größe".into()),
             sender_nonce: Some(vec![1; 16]),
             recipient_nonce: Some(vec![2; 8]),
+            reply_key: Some(IssuerAndSerialNumber { issuer: vec![tag::SEQUENCE, 0], serial: vec![5] }),
         };
-        let der = SignedAttributes::write(&scep, &[7; 32]);
+        let der = SignedAttributes::write(&scep, &[7; 32], Some(vec![tag::SEQUENCE, 0]));
         let back = read(&der).unwrap();
         assert_eq!(back.scep, scep);
         assert_eq!(back.message_digest, Some(&[7; 32][..]));
         assert_eq!(back.content_type, Some(ID_DATA));
+        assert_eq!(back.protection, Some(&[tag::SEQUENCE, 0][..]));
         let mut set = Reader::single("attributes", &der, tag::SET).unwrap().reader();
         let mut last: &[u8] = &[];
         while !set.is_empty() {
@@ -353,10 +392,10 @@ mod tests {
     fn a_transaction_id_is_echoed_octet_for_octet() {
         for id in ["SSCEP transactionId", "a_b@c", "Größe", &"9".repeat(77)] {
             let scep = Attributes { transaction_id: Some(id.to_owned()), ..Attributes::default() };
-            let der = SignedAttributes::write(&scep, &[]);
+            let der = SignedAttributes::write(&scep, &[], None);
             assert_eq!(read(&der).unwrap().scep.transaction_id.as_deref(), Some(id));
         }
         let long = Attributes { transaction_id: Some("x".repeat(MAX_TRANSACTION_ID + 1)), ..Attributes::default() };
-        assert_eq!(read(&SignedAttributes::write(&long, &[])), Err(WireError::BadAttribute("transactionID")));
+        assert_eq!(read(&SignedAttributes::write(&long, &[], None)), Err(WireError::BadAttribute("transactionID")));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attributes::{Attributes, FailInfo, MessageType, PkiStatus};
 use super::envelope::{Recipient, seal};
-use super::pki_message::{MessageTemplate, signature_algorithm};
+use super::pki_message::{MessageTemplate, preferred_digest, signature_algorithm};
 use crate::algorithm::{ContentCipher, Digest};
 use crate::crypto::{CryptoError, Signer, provider};
 use crate::x509::Certificate;
@@ -50,6 +50,7 @@ impl CertRep<'_> {
             fail_info_text: failure.map(|(_, text)| text.to_owned()),
             sender_nonce: Some(provider().random::<16>().to_vec()),
             recipient_nonce: self.request_nonce.map(<[u8]>::to_vec),
+            reply_key: None,
         };
         let certificates = [self.signer_certificate.der()];
         MessageTemplate {
@@ -65,12 +66,13 @@ impl CertRep<'_> {
 }
 
 /// The digest of the answer: that of the request, because the requester surely knows it; SHA-256 if the endpoint did not take that
-/// one, or the key cannot sign with it.
+/// one, or the key cannot sign with it. A key whose signatures leave no choice of a digest has one of its own.
 pub fn reply_digest(requested: Option<Digest>, accepted: &[Digest], signer: &dyn Signer) -> Digest {
     requested
         .filter(|digest| accepted.contains(digest))
         .filter(|digest| {
             signature_algorithm(signer.key(), *digest).is_some_and(|algorithm| signer.algorithms().contains(&algorithm))
         })
-        .unwrap_or(Digest::Sha256)
+        .filter(|_| signer.key().only_signature().is_none())
+        .unwrap_or_else(|| preferred_digest(signer.key()))
 }

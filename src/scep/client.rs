@@ -29,7 +29,7 @@ mod transport;
 pub use authority::Authority;
 pub use capabilities::Capabilities;
 pub use error::ClientError;
-pub use identity::{DeviceKey, Identity};
+pub use identity::{DeviceKey, Identity, ReplyKey};
 pub use query::Found;
 pub use reply::{Failure, Protection};
 pub use state::{SavedTransaction, key_transport, key_transport_name};
@@ -225,15 +225,17 @@ impl Client {
     }
 
     /// Takes up a transaction that was saved. The server is asked for its certificates again, for they may be new; if none is
-    /// pinned, they have to continue those that were saved.
+    /// pinned, they have to continue those that were saved. `signing_key` is the key that signed, if not `key` itself; `reply_key` the
+    /// one that replies are encrypted to, if there is one of its own.
     pub async fn resume(
         &self,
         saved: &SavedTransaction,
         key: &DeviceKey,
-        renewal_key: Option<&DeviceKey>,
+        signing_key: Option<&DeviceKey>,
+        reply_key: Option<&ReplyKey>,
     ) -> Result<Transaction, ClientError> {
         let authority = self.ca_certificates().await?;
-        saved.resume(key, renewal_key.unwrap_or(key), authority, &self.options)
+        saved.resume(key, signing_key.unwrap_or(key), reply_key, authority, &self.options)
     }
 
     async fn exchange(&self, transaction: &Transaction, message: Arc<Outgoing>, post: bool) -> Result<Outcome, ClientError> {

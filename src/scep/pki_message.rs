@@ -16,7 +16,7 @@ use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::{CryptoError, Signer, provider};
 use crate::x509::algorithm_identifier::{RSA_ENCRYPTION, read as read_algorithm, signer_info_algorithm};
 use crate::x509::tlv::{Reader, Tlv, encode, encode_oid, encode_set_of, tag};
-use crate::x509::{Certificate, spki};
+use crate::x509::{Certificate, KeyUsage, spki};
 
 /// A message that was read; its signature is not checked yet. Borrows from the DER that it was read from.
 #[derive(Clone, Debug)]
@@ -136,6 +136,37 @@ impl<'a> PkiMessage<'a> {
         }
     }
 
+    /// The certificate that the reply is to be encrypted to, if the signer names another than its own (encryptionKeyPreference). It
+    /// has to come with the message, and to be issued by the key of the signer: nobody else's certificate can be slipped in.
+    ///
+    /// Worth nothing before [`verify`](Self::verify).
+    pub fn reply_certificate(&self, signer: &Certificate) -> Result<Option<Certificate>, WireError> {
+        let Some(name) = &self.attributes.scep.reply_key else { return Ok(None) };
+        let named = |certificate: &Certificate| {
+            same_serial(certificate.serial(), &name.serial) && same_name(certificate.issuer(), &name.issuer)
+        };
+        if named(signer) {
+            return Ok(None);
+        }
+        let bad = |why: &str| WireError::BadReplyKey(why.to_owned());
+        let certificate = self
+            .certificates
+            .iter()
+            .filter_map(|der| Certificate::from_der(der).ok())
+            .find(named)
+            .ok_or_else(|| bad("the certificate did not come with the message"))?;
+        if certificate.verify_signed_by(signer.spki()).is_err() {
+            return Err(bad("the certificate is not issued by the signer's key"));
+        }
+        if certificate.key_usage().is_some_and(|usage| !usage.contains(KeyUsage::KEY_ENCIPHERMENT)) {
+            return Err(bad("its key usage is not keyEncipherment"));
+        }
+        if !super::envelope::can_seal_to(certificate.spki()) {
+            return Err(bad("nothing can be encrypted to its key"));
+        }
+        Ok(Some(certificate))
+    }
+
     /// Checks the signature by the key of `certificate`, with one of the digests of `accept`.
     ///
     /// The signature has to be over the DER of the attributes (RFC 5652 section 5.4); clients exist that sign them in the order in
@@ -155,6 +186,9 @@ impl<'a> PkiMessage<'a> {
         // Some clients name another digest in the signature algorithm than beside it: that one has to be taken too.
         if let Some(other) = algorithm.digest().filter(|other| !accept.contains(other)) {
             return Err(WireError::DigestNotAllowed(other.name().to_owned()));
+        }
+        if algorithm.is_post_quantum() {
+            self.check_post_quantum(algorithm, digest)?;
         }
         let Some(expected) = self.attributes.message_digest else { return Err(WireError::MissingAttribute("messageDigest")) };
         if self.attributes.content_type.is_some_and(|kind| kind != ID_DATA) {
@@ -185,6 +219,25 @@ impl<'a> PkiMessage<'a> {
         let sorted = encode_set_of(elements);
         if sorted != as_sent && verifies(&sorted)? { Ok(()) } else { Err(WireError::BadSignature) }
     }
+
+    /// What holds of signers that no old client is: the digest is strong enough for the key (RFC 9882 section 3.3), and if the
+    /// attributes say which algorithms were used, it is these (RFC 6211).
+    fn check_post_quantum(&self, algorithm: SignatureAlgorithm, digest: Digest) -> Result<(), WireError> {
+        if !algorithm.only_key().is_some_and(|key| suitable_digests(key).contains(&digest)) {
+            return Err(WireError::DigestNotAllowed(format!("{digest} with {algorithm}")));
+        }
+        let Some(protection) = self.attributes.protection else { return Ok(()) };
+        let differs = || WireError::BadAttribute("cmsAlgorithmProtection");
+        let read = || -> Option<bool> {
+            let mut fields = Reader::single("cmsAlgorithmProtection", protection, tag::SEQUENCE).ok()?.reader();
+            let digest = read_algorithm(&fields.tag(tag::SEQUENCE).ok()?).ok()?.0?;
+            let signature = fields.tag(tag::context_constructed(1)).ok()?;
+            fields.finish().ok()?;
+            let signature = signature.reader().tag(tag::OID).ok()?.oid()?;
+            Some(Digest::from_oid(&digest) == self.digest() && signature == algorithm.oid())
+        };
+        if read() == Some(true) { Ok(()) } else { Err(differs()) }
+    }
 }
 
 /// What goes into a message that is to be signed.
@@ -209,11 +262,18 @@ impl MessageTemplate<'_> {
     pub fn sign(&self) -> Result<Vec<u8>, CryptoError> {
         let algorithm = signature_algorithm(self.signer.key(), self.digest).ok_or(CryptoError::Unsupported)?;
         let message_digest = provider().digester.digest(self.digest, self.content);
-        let mut attributes = SignedAttributes::write(self.attributes, &message_digest);
+        // RFC 5754 section 2 takes both; RFC 8419 section 3.1 and RFC 9882 section 3.3 have no parameters.
+        let parameters: &[u8] = if self.signer.key().only_signature().is_some() { &[] } else { &NULL };
+        let digest_algorithm = algorithm_identifier(&self.digest.oid(), parameters);
+        let protection = algorithm.is_post_quantum().then(|| {
+            let mut signature = algorithm_identifier(&algorithm.oid(), &[]);
+            signature[0] = tag::context_constructed(1);
+            encode(tag::SEQUENCE, &[&digest_algorithm, &signature])
+        });
+        let mut attributes = SignedAttributes::write(self.attributes, &message_digest, protection);
         let signature = self.signer.sign(algorithm, &attributes)?;
         attributes[0] = tag::context_constructed(0);
 
-        let digest_algorithm = algorithm_identifier(&self.digest.oid(), &NULL);
         // RFC 3370 section 3.2: rsaEncryption. strongSwan and others know no other name for it.
         let signature_algorithm = match self.signer.key() {
             KeyAlgorithm::Rsa(_) => algorithm_identifier(&RSA_ENCRYPTION, &NULL),
@@ -270,13 +330,33 @@ pub fn signature_algorithm(key: KeyAlgorithm, digest: Digest) -> Option<Signatur
         (KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521, Digest::Sha512) => {
             SignatureAlgorithm::EcdsaSha512
         }
-        // RFC 8419 section 3.1 and RFC 9882 section 3.3: SHA-512 for the digest of the content.
-        (KeyAlgorithm::Ed25519, Digest::Sha512) => SignatureAlgorithm::Ed25519,
-        (KeyAlgorithm::MlDsa44, Digest::Sha512) => SignatureAlgorithm::MlDsa44,
-        (KeyAlgorithm::MlDsa65, Digest::Sha512) => SignatureAlgorithm::MlDsa65,
-        (KeyAlgorithm::MlDsa87, Digest::Sha512) => SignatureAlgorithm::MlDsa87,
-        _ => return None,
+        (key, digest) => return key.only_signature().filter(|_| suitable_digests(key).contains(&digest)),
     })
+}
+
+/// The digests of the content that go with a key whose signatures leave no choice, the one to prefer first: RFC 8419 section 3.1 for
+/// Ed25519, RFC 9882 section 3.3 for ML-DSA, the digest of the composite itself for composites, and for SLH-DSA those that are as
+/// strong as the key.
+pub fn suitable_digests(key: KeyAlgorithm) -> &'static [Digest] {
+    match key {
+        KeyAlgorithm::MlDsa44 => &[Digest::Sha512, Digest::Sha384, Digest::Sha256],
+        KeyAlgorithm::MlDsa65 => &[Digest::Sha512, Digest::Sha384],
+        KeyAlgorithm::SlhDsa(set) if set.nist_level() == 1 => &[Digest::Sha512, Digest::Sha384, Digest::Sha256],
+        KeyAlgorithm::SlhDsa(set) if set.nist_level() == 3 => &[Digest::Sha512, Digest::Sha384],
+        KeyAlgorithm::Composite(composite) => match composite.pre_hash() {
+            Digest::Sha256 => &[Digest::Sha256],
+            _ => &[Digest::Sha512],
+        },
+        _ => &[Digest::Sha512],
+    }
+}
+
+/// The digest to sign with unless the other side wants another: SHA-256 where the key goes with any (RFC 8894 section 3.5.2).
+pub fn preferred_digest(key: KeyAlgorithm) -> Digest {
+    match key.only_signature() {
+        Some(_) => suitable_digests(key)[0],
+        None => Digest::Sha256,
+    }
 }
 
 /// ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, content [0] EXPLICIT ANY } (RFC 5652 section 3)

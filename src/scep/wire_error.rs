@@ -50,6 +50,9 @@ pub enum WireError {
     /// The endpoint does not take this digest.
     #[error("digest {0} is not accepted")]
     DigestNotAllowed(String),
+    /// The certificate that the reply is to be encrypted to is none that could be.
+    #[error("the reply key cannot be used: {0}")]
+    BadReplyKey(String),
     /// We do not know this signature algorithm.
     #[error("signature algorithm {0} is unknown")]
     UnknownSignatureAlgorithm(String),
@@ -109,6 +112,7 @@ impl WireError {
             WireError::BadSignerCertificate(String::new()),
             WireError::DigestNotAllowed(String::new()),
             WireError::UnknownSignatureAlgorithm(String::new()),
+            WireError::BadReplyKey(String::new()),
             WireError::BadSignature,
             WireError::NoContent,
             WireError::BadEnvelope(String::new()),
@@ -136,6 +140,7 @@ impl WireError {
             WireError::BadSignerCertificate(_) => "bad-signer-certificate",
             WireError::DigestNotAllowed(_) => "digest-not-allowed",
             WireError::UnknownSignatureAlgorithm(_) => "unknown-signature-algorithm",
+            WireError::BadReplyKey(_) => "bad-reply-key",
             WireError::BadSignature => "bad-signature",
             WireError::NoContent => "no-content",
             WireError::BadEnvelope(_) => "bad-envelope",
@@ -162,6 +167,7 @@ impl WireError {
             | WireError::CsrDigestNotAllowed(_) => FailInfo::BadAlg,
             WireError::NoSignerCertificate
             | WireError::BadSignerCertificate(_)
+            | WireError::BadReplyKey(_)
             | WireError::BadSignature
             | WireError::BadEnvelope(_)
             | WireError::WrongRecipient
@@ -187,6 +193,7 @@ impl WireError {
             WireError::BadSignerCertificate(_) => "The signer's certificate cannot be read.",
             WireError::DigestNotAllowed(_) | WireError::CsrDigestNotAllowed(_) => "This digest is not accepted.",
             WireError::UnknownSignatureAlgorithm(_) => "This signature algorithm is not accepted.",
+            WireError::BadReplyKey(_) => "The reply cannot be encrypted to this key.",
             WireError::BadSignature => "The signature does not verify.",
             WireError::NoContent => "The message has no content.",
             WireError::CipherNotAllowed(_) => "This content encryption is not accepted.",

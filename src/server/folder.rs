@@ -6,6 +6,7 @@
 //!        secrets/key-passphrase   opens the keys below (systemd's LoadCredential= can bring it instead)
 //!        secrets/seal-key         seals challenges of open transactions
 //!        ra/                      keys and certificates of the RA
+//!        ra-NAME/                 further ones, for endpoints that name them
 //!        ca/NAME/                 one folder per CA of the embedded upstream
 //!        inventory/ravelin.sqlite
 //!        history/GROUP/           what policies were before commands changed them
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::OpenError;
-use crate::config::Config;
+use crate::config::{Config, RaSettings};
 use crate::crypto::{keystore, provider};
 use crate::ra::RaStore;
 
@@ -31,6 +32,7 @@ use crate::ra::RaStore;
 pub struct Folder {
     path: PathBuf,
     ra: PathBuf,
+    ras: Vec<RaSettings>,
     passphrase: PathBuf,
 }
 
@@ -43,7 +45,12 @@ pub struct Lock {
 impl Folder {
     /// The folder of a configuration; nothing is read yet.
     pub fn of(config: &Config) -> Self {
-        Self { path: config.data.clone(), ra: config.ra_dir.clone(), passphrase: config.passphrase_file.clone() }
+        Self {
+            path: config.data.clone(),
+            ra: config.ra_dir.clone(),
+            ras: config.ras.clone(),
+            passphrase: config.passphrase_file.clone(),
+        }
     }
 
     /// The folder.
@@ -59,6 +66,11 @@ impl Folder {
     /// The RA's keys and certificates.
     pub fn ra(&self, passphrase: &str) -> RaStore {
         RaStore::new(&self.ra, passphrase)
+    }
+
+    /// Further keys and certificates of the RA.
+    pub fn other_ras(&self, passphrase: &str) -> Vec<(String, RaStore)> {
+        self.ras.iter().map(|ra| (ra.name.clone(), RaStore::new(&ra.dir, passphrase))).collect()
     }
 
     /// Makes the folder and its secrets, as far as they are not there yet.
@@ -155,7 +167,7 @@ mod tests {
     use super::*;
 
     fn folder(path: &Path) -> Folder {
-        Folder { path: path.to_owned(), ra: path.join("ra"), passphrase: path.join("secrets/key-passphrase") }
+        Folder { path: path.to_owned(), ra: path.join("ra"), ras: Vec::new(), passphrase: path.join("secrets/key-passphrase") }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! An opened data folder: everything but the sockets. A server has one; so has a command that works while no server runs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,6 +92,9 @@ pub enum OpenError {
     /// The RA's keys or certificates.
     #[error(transparent)]
     Ra(#[from] RaError),
+    /// Further keys or certificates of the RA.
+    #[error("RA {0:?}: {1}; see: ravelin ra --ra {0} create")]
+    OtherRa(String, RaError),
     /// The embedded CA.
     #[error(transparent)]
     LocalCa(#[from] LocalCaError),
@@ -118,6 +122,7 @@ impl OpenError {
 /// Keys and issuers of one configuration, opened.
 pub(super) struct Opened {
     pub ra: RaIdentity,
+    pub ras: BTreeMap<String, Arc<RaIdentity>>,
     pub upstreams: Vec<Arc<dyn UpstreamCa>>,
 }
 
@@ -227,6 +232,13 @@ pub(super) async fn open_keys(config: Config, pool: CryptoPool) -> Result<(Confi
         let passphrase = folder.passphrase()?;
         let opened = std::thread::scope(|scope| {
             let ra = scope.spawn(|| folder.ra(&passphrase).load());
+            let others: Vec<_> = folder
+                .other_ras(&passphrase)
+                .into_iter()
+                .map(|(name, store)| {
+                    (name.clone(), scope.spawn(move || store.load().map_err(|error| OpenError::OtherRa(name, error))))
+                })
+                .collect();
             let mut upstreams: Vec<Arc<dyn UpstreamCa>> = Vec::new();
             for settings in &config.upstreams {
                 match &settings.kind {
@@ -237,7 +249,12 @@ pub(super) async fn open_keys(config: Config, pool: CryptoPool) -> Result<(Confi
                 }
             }
             let ra = ra.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            Ok::<_, OpenError>(Opened { ra, upstreams })
+            let mut ras = BTreeMap::new();
+            for (name, other) in others {
+                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                ras.insert(name, Arc::new(other));
+            }
+            Ok::<_, OpenError>(Opened { ra, ras, upstreams })
         })?;
         Ok((config, opened))
     }))
@@ -246,7 +263,13 @@ pub(super) async fn open_keys(config: Config, pool: CryptoPool) -> Result<(Confi
 
 /// Builds the snapshot and checks everything against everything.
 pub(super) fn build(config: &Config, opened: Opened, generation: u64) -> Result<Snapshot, OpenError> {
-    let parts = config::Parts { upstreams: opened.upstreams, ra: Arc::new(opened.ra), generation, now: Timestamp::now() };
+    let parts = config::Parts {
+        upstreams: opened.upstreams,
+        ra: Arc::new(opened.ra),
+        ras: opened.ras,
+        generation,
+        now: Timestamp::now(),
+    };
     Snapshot::build(config, parts).map_err(|found| OpenError::Config(report(&found)))
 }
 

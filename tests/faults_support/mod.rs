@@ -285,6 +285,8 @@ pub fn request(key: &DeviceKey, name: &str, challenge: &str) -> Request {
         },
         challenge: Some(Zeroizing::new(challenge.to_owned())),
         renewal: None,
+        transport_key: None,
+        reply_key: None,
         message_type: None,
         transaction_id: None,
     }

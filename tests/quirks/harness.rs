@@ -21,7 +21,7 @@ use ravelin::enroll::{
 };
 use ravelin::inventory::TransactionId;
 use ravelin::policy::enforce::{NameRules, OtherNames, Unlisted};
-use ravelin::policy::{Approval, DeviceGroup, Endpoint, GroupSettings, Matching, Rules, ScepSettings};
+use ravelin::policy::{Approval, DeviceGroup, Endpoint, GroupSettings, Matching, Rules, ScepSettings, SignerKey};
 use ravelin::scep::certs_only::CertsOnly;
 use ravelin::scep::envelope::{EnvelopePolicy, Recipient, seal};
 use ravelin::scep::service::Core;
@@ -293,6 +293,7 @@ impl Server {
             profiles: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             ra: Arc::new(ra),
+            ras: BTreeMap::new(),
             patience: Duration::from_secs(1),
             renewal_issuers: vec![Arc::clone(&world().ca.certificate)],
         });
@@ -370,6 +371,7 @@ fn group(profile: &str) -> DeviceGroup {
         device: Vec::new(),
         challenges: Vec::new(),
         renewal: None,
+        signer_key: SignerKey::Same,
         approval: Approval::Automatic,
         per_device: None,
         allow_shared_keys: false,

@@ -2,6 +2,7 @@
 //! talk to the core without a wire.
 #![allow(dead_code, reason = "each test binary uses its own part of the world")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -304,7 +305,12 @@ fn load(folder: &TempDir, clock: &Arc<TestClock>, generation: u64, wrap: &Wrap) 
     });
     let upstreams = upstreams.collect();
     let ra = Arc::new(RaStore::new(folder.path().join("ra"), PASSPHRASE).load().expect("an RA"));
-    let parts = SnapshotParts { upstreams, ra, generation, now: clock.now() };
+    let mut ras = BTreeMap::new();
+    for settings in &config.ras {
+        let other = RaStore::new(&settings.dir, PASSPHRASE).load().expect("another RA");
+        ras.insert(settings.name.clone(), Arc::new(other));
+    }
+    let parts = SnapshotParts { upstreams, ra, ras, generation, now: clock.now() };
     Arc::new(Snapshot::build(&config, parts).unwrap_or_else(|findings| panic!("{findings}")))
 }
 

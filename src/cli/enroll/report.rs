@@ -122,7 +122,11 @@ impl Report {
                 "signed_by": protection.signer.subject().to_string(),
                 "digest": protection.digest,
                 "cipher": protection.cipher,
-                "key_transport": protection.transport.map_or_else(|| "password".to_owned(), key_transport_name),
+                "key_transport": match (protection.transport, protection.kem) {
+                    (Some(transport), _) => key_transport_name(transport),
+                    (None, Some(kem)) => kem.name().to_owned(),
+                    (None, None) => "password".to_owned(),
+                },
             });
         }
         value
@@ -149,7 +153,10 @@ fn issued_lines(issued: &Issued, out: &std::path::Path, chain_out: Option<&PathB
     let (certificate, protection) = (&issued.certificate, &issued.protection);
     let how = match (protection.cipher, protection.transport) {
         (Some(cipher), Some(_)) => format!(", in {cipher}"),
-        (Some(cipher), None) => format!(", in {cipher} under the challenge"),
+        (Some(cipher), None) => match protection.kem {
+            Some(kem) => format!(", in {cipher} by {kem}"),
+            None => format!(", in {cipher} under the challenge"),
+        },
         (None, _) => String::new(),
     };
     let digest = protection.digest.map(|digest| format!(" with {digest}")).unwrap_or_default();

@@ -124,7 +124,7 @@ fn pinned(certificates: Vec<Certificate>, pins: &[Pin]) -> Result<Vec<Certificat
     if trusted.is_empty() { Err(ClientError::NotPinned) } else { Ok(trusted) }
 }
 
-/// The certificate to encrypt to: an RSA key; an RA certificate rather than a CA certificate; one whose key usage says
+/// The certificate to encrypt to: an RSA or ML-KEM key; an RA certificate rather than a CA certificate; one whose key usage says
 /// keyEncipherment before one that has none, and that before one which says something else, for CAs exist whose certificates lack
 /// the bit (RFC 8894 section 3.5.2); one that is valid now; the CA that issues before the CAs above it.
 fn encryption_certificate(certificates: &[Certificate], now: Timestamp) -> Option<usize> {
@@ -150,7 +150,7 @@ fn encryption_certificate(certificates: &[Certificate], now: Timestamp) -> Optio
         (usage, !valid, issued_others)
     };
     (0..certificates.len())
-        .filter(|&index| certificates[index].key().is_some_and(|key| key.can_decrypt()))
+        .filter(|&index| certificates[index].key().is_some_and(|key| key.can_decrypt() || key.can_decapsulate()))
         .min_by_key(|&index| rank(&certificates[index]))
 }
 

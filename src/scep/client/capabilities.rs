@@ -5,6 +5,7 @@
 
 use super::ClientError;
 use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm};
+use crate::scep::pki_message::preferred_digest;
 
 /// The keywords of a GetCACaps answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +48,8 @@ impl Capabilities {
     /// The digest for this key: SHA-256, or a stronger one where that is not named. A server that names nothing at all is taken
     /// at the RFC's word (section 2.9), by which it knows SHA-256.
     pub fn digest(&self, key: KeyAlgorithm) -> Result<Digest, ClientError> {
-        if matches!(key, KeyAlgorithm::Ed25519) || key.is_post_quantum() {
-            return Ok(Digest::Sha512);
+        if key.only_signature().is_some() {
+            return Ok(preferred_digest(key));
         }
         let named = |(keyword, digest): &(&str, Digest)| self.has(keyword).then_some(*digest);
         match DIGESTS.iter().find_map(named) {

@@ -91,13 +91,13 @@ impl Client {
         identity: &Identity,
         wanted: &IssuerAndSerialNumber,
     ) -> Result<Found<(zeroize::Zeroizing<Vec<u8>>, Arc<Authority>)>, ClientError> {
-        if !identity.key.algorithm().can_decrypt() {
+        if !identity.can_decrypt() {
             // There is no place for a challenge in these messages.
             return Err(ClientError::NeedsChallenge);
         }
         let capabilities = self.capabilities().await?;
         let authority = Arc::new(self.ca_certificates().await?);
-        let protect = Protect::new(&self.options, &capabilities, &identity.key)?;
+        let protect = Protect::new(&self.options, &capabilities, &authority, &identity.key)?;
         let id = random_transaction_id();
         let (asks, identity, to) = ((protect.clone(), id.clone(), wanted.to_der()), identity.clone(), Arc::clone(&authority));
         let (message, identity) = blocking(move || {

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{Authority, ClientError, Identity};
-use crate::algorithm::{ContentCipher, Digest, KeyTransport};
+use crate::algorithm::{ContentCipher, Digest, KeyTransport, MlKem};
 use crate::scep::envelope::{EnvelopePolicy, Opened};
 use crate::scep::{Envelope, FailInfo, MessageType, PkiMessage, PkiStatus, WireError};
 use crate::x509::{Certificate, ber};
@@ -49,8 +49,10 @@ pub struct Protection {
     pub digest: Option<Digest>,
     /// The cipher of the envelope, if there was one.
     pub cipher: Option<ContentCipher>,
-    /// How the key of the envelope travelled; `None` with an envelope is by password.
+    /// How the key of the envelope travelled, if it was encrypted to an RSA key.
     pub transport: Option<KeyTransport>,
+    /// The kind of key that it was encapsulated to, if it was that. An envelope with neither is by password.
+    pub kem: Option<MlKem>,
 }
 
 impl Expected<'_> {
@@ -74,11 +76,12 @@ impl Expected<'_> {
         if attributes.recipient_nonce.as_deref() != Some(self.sender_nonce) {
             return Err(ClientError::WrongNonce);
         }
-        let mut protection = Protection { signer: signer.clone(), digest: message.digest(), cipher: None, transport: None };
+        let mut protection =
+            Protection { signer: signer.clone(), digest: message.digest(), cipher: None, transport: None, kem: None };
         let reply = match attributes.pki_status.and_then(PkiStatus::from_number) {
             Some(PkiStatus::Success) => {
                 let opened = self.open_envelope(message.content())?;
-                (protection.cipher, protection.transport) = (Some(opened.cipher), opened.transport);
+                (protection.cipher, protection.transport, protection.kem) = (Some(opened.cipher), opened.transport, opened.kem);
                 Reply::Success(opened.content)
             }
             Some(PkiStatus::Pending) => Reply::Pending,

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::transaction::{Outgoing, Protect};
-use super::{Authority, ClientError, DeviceKey, Identity, Options, Transaction};
+use super::{Authority, ClientError, DeviceKey, Identity, Options, ReplyKey, Transaction};
 use crate::algorithm::{ContentCipher, Digest, KeyTransport};
 use crate::scep::MessageType;
 use crate::x509::{Certificate, VerifiedCsr};
@@ -31,6 +31,8 @@ pub struct SavedTransaction {
     accept_ciphers: Vec<ContentCipher>,
     csr: String,
     signer_certificate: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_certificate: Option<String>,
     ca_certificates: Vec<String>,
     message: String,
     sender_nonce: String,
@@ -51,6 +53,7 @@ impl Transaction {
             accept_ciphers: self.protect.accept_ciphers.clone(),
             csr: STANDARD.encode(self.csr.der()),
             signer_certificate: STANDARD.encode(self.identity.certificate.der()),
+            reply_certificate: self.identity.reply_certificate().map(|certificate| STANDARD.encode(certificate.der())),
             ca_certificates: self.authority.certificates().iter().map(|ca| STANDARD.encode(ca.der())).collect(),
             message: STANDARD.encode(&self.message.der),
             sender_nonce: hex::encode(&self.message.sender_nonce),
@@ -64,6 +67,7 @@ impl SavedTransaction {
         &self,
         key: &DeviceKey,
         signing_key: &DeviceKey,
+        reply_key: Option<&ReplyKey>,
         authority: Authority,
         options: &Options,
     ) -> Result<Transaction, ClientError> {
@@ -80,6 +84,13 @@ impl SavedTransaction {
         let certificate = Certificate::from_der(&octets(&self.signer_certificate)?)?;
         let identity = Identity::new(signing_key.clone(), certificate)
             .map_err(|_| bad("the key given is not the one that signed the request"))?;
+        let identity = match (&self.reply_certificate, reply_key) {
+            (None, _) => identity,
+            (Some(_), None) => return Err(bad("the reply is encrypted to a key of its own, which is needed")),
+            (Some(certificate), Some(reply_key)) => identity
+                .with_reply_certificate(reply_key, Certificate::from_der(&octets(certificate)?)?)
+                .map_err(|_| bad("the reply key given is not the one that was named in the request"))?,
+        };
         let mut known = Vec::new();
         for ca in &self.ca_certificates {
             known.push(Certificate::from_der(&octets(ca)?)?);

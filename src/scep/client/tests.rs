@@ -26,6 +26,8 @@ fn request(identity: &testing::Identity) -> Request {
         },
         challenge: Some("s3cret".to_owned().into()),
         renewal: None,
+        transport_key: None,
+        reply_key: None,
         message_type: None,
         transaction_id: None,
     }
@@ -217,7 +219,7 @@ fn a_key_that_cannot_decrypt_has_its_reply_under_the_challenge() {
 
 #[test]
 fn a_renewal_is_signed_by_the_old_certificate_and_named_by_what_the_server_knows() {
-    let identity = Identity { key: key_of(device()), certificate: Arc::clone(&device().certificate) };
+    let identity = Identity::new(key_of(device()), Certificate::clone(&device().certificate)).unwrap();
     let renewal = |message_type| Request { renewal: Some(identity.clone()), message_type, ..request(ec_device()) };
     for (capabilities, asked, expected) in [
         ("Renewal", None, MessageType::RenewalReq),
@@ -253,8 +255,9 @@ fn a_saved_transaction_goes_on_and_keeps_its_nonce() {
     let text = serde_json::to_string(&begun.save("http://ra.example/scep")).unwrap();
     let saved: SavedTransaction = serde_json::from_str(&text).unwrap();
     assert!(!format!("{saved:?}").contains("s3cret"));
-    let again =
-        |key: &testing::Identity, authority: Authority| saved.resume(&key_of(key), &key_of(key), authority, &Options::default());
+    let again = |key: &testing::Identity, authority: Authority| {
+        saved.resume(&key_of(key), &key_of(key), None, authority, &Options::default())
+    };
     let resumed = again(device(), begun.authority().clone()).unwrap();
     assert_eq!((resumed.id(), resumed.message(), &resumed.protect), (begun.id(), begun.message(), &begun.protect));
     let Outgoing { der, sender_nonce } = resumed.poll_message().unwrap();

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::reply::{Expected, Reply};
-use super::{Authority, Capabilities, ClientError, DeviceKey, Failure, Identity, Options, Protection, authority};
-use crate::algorithm::{ContentCipher, Digest, KeyTransport};
+use super::{Authority, Capabilities, ClientError, DeviceKey, Failure, Identity, Options, Protection, ReplyKey, authority};
+use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport};
 use crate::crypto::provider;
 use crate::scep::certs_only::CertsOnly;
 use crate::scep::envelope::{Recipient, seal};
-use crate::scep::issuer_and::IssuerAndSubject;
+use crate::scep::issuer_and::{IssuerAndSerialNumber, IssuerAndSubject};
+use crate::scep::pki_message::preferred_digest;
 use crate::scep::{Attributes, MessageTemplate, MessageType};
 use crate::x509::csr::CsrTemplate;
 use crate::x509::{Certificate, DistinguishedName, KeyUsage, SubjectAltName, VerifiedCsr, builder};
@@ -28,6 +29,11 @@ pub struct Request {
     pub challenge: Option<Zeroizing<String>>,
     /// The certificate that is renewed, and its key: it signs the message, and the reply is encrypted to it.
     pub renewal: Option<Identity>,
+    /// Another key that signs a first request, with a certificate of its own making: for servers that can neither check nor encrypt
+    /// to the key that is to be certified.
+    pub transport_key: Option<DeviceKey>,
+    /// A key that the reply is encrypted to, where the key that signs cannot decrypt and a password is not wanted.
+    pub reply_key: Option<ReplyKey>,
     /// PKCSReq or RenewalReq; by what the server can do if not said. Many clients send PKCSReq for renewals too.
     pub message_type: Option<MessageType>,
     /// The transactionID; the SHA-256 of the key in hex if not said.
@@ -105,13 +111,20 @@ pub(super) struct Protect {
 }
 
 impl Protect {
-    pub(super) fn new(options: &Options, capabilities: &Capabilities, key: &DeviceKey) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        options: &Options,
+        capabilities: &Capabilities,
+        authority: &Authority,
+        key: &DeviceKey,
+    ) -> Result<Self, ClientError> {
         let digest = match options.digest {
             Some(digest) => digest,
             None => capabilities.digest(key.algorithm())?,
         };
         let cipher = match options.cipher {
             Some(cipher) => cipher,
+            // As strong as the key (RFC 9936 section 2.3); whoever has such a key knows AES-256.
+            None if authority.encryption().key().is_some_and(KeyAlgorithm::can_decapsulate) => ContentCipher::Aes256Cbc,
             None => capabilities.cipher()?,
         };
         if cipher.is_aead() {
@@ -142,16 +155,21 @@ impl Protect {
             transaction_id: Some(transaction_id.to_owned()),
             message_type: Some(kind.number()),
             sender_nonce: Some(sender_nonce.clone()),
+            reply_key: identity.reply_certificate().map(|certificate| IssuerAndSerialNumber::from(&**certificate)),
             ..Attributes::default()
         };
         let envelope = seal(content, Recipient::Certificate(authority.encryption(), self.transport), self.cipher)?;
+        let certificates: Vec<&[u8]> = std::iter::once(&identity.certificate)
+            .chain(identity.reply_certificate())
+            .map(|certificate| certificate.der())
+            .collect();
         let der = MessageTemplate {
             content: &envelope,
             attributes: &attributes,
             digest: self.digest,
             signer: identity.key.signer(),
             signer_certificate: &identity.certificate,
-            certificates: &[identity.certificate.der()],
+            certificates: &certificates,
         }
         .sign()?;
         Ok(Outgoing { der, sender_nonce })
@@ -167,9 +185,16 @@ impl Transaction {
         options: &Options,
         now: Timestamp,
     ) -> Result<Self, ClientError> {
-        let Request { key, csr, challenge, renewal, message_type, transaction_id } = request;
-        let signing_key = renewal.as_ref().map_or(&key, |renewed| &renewed.key);
-        let protect = Protect::new(options, capabilities, signing_key)?;
+        let Request { key, csr, challenge, renewal, transport_key, reply_key, message_type, transaction_id } = request;
+        if renewal.is_some() && transport_key.is_some() {
+            return Err(ClientError::BadRequest("a renewal is signed by the certificate that it renews, not by a transport key"));
+        }
+        let signing_key = renewal.as_ref().map(|renewed| &renewed.key).or(transport_key.as_ref()).unwrap_or(&key);
+        let protect = Protect::new(options, capabilities, &authority, signing_key)?;
+        let csr_digest = match key.algorithm().only_signature() {
+            Some(_) => preferred_digest(key.algorithm()),
+            None => protect.digest,
+        };
         let csr = match csr {
             CsrSource::Template { subject, subject_alt_names, extended_key_usages, key_usage } => Zeroizing::new(
                 CsrTemplate {
@@ -179,7 +204,7 @@ impl Transaction {
                     key_usage,
                     challenge_password: challenge.as_ref().map(|challenge| challenge.as_str()),
                 }
-                .sign(key.signer(), protect.digest)?,
+                .sign(key.signer(), csr_digest)?,
             ),
             CsrSource::Der(der) => der,
         };
@@ -187,7 +212,7 @@ impl Transaction {
         if csr.spki() != key.signer().spki() {
             return Err(ClientError::CsrOfAnotherKey);
         }
-        if !signing_key.algorithm().can_decrypt() && csr.challenge_password().is_none() {
+        if !signing_key.algorithm().can_decrypt() && reply_key.is_none() && csr.challenge_password().is_none() {
             return Err(ClientError::NeedsChallenge);
         }
         let message_type = match (message_type, &renewal) {
@@ -204,9 +229,16 @@ impl Transaction {
             Some(identity) => identity,
             None => {
                 // RFC 8894 section 2.3: for want of anything better, a certificate of our own for the same key.
+                let key = transport_key.unwrap_or(key);
                 let der = builder::self_signed(csr.subject(), key.signer(), protect.digest, now)?;
                 Identity::new(key, Certificate::from_der(&der)?)?
             }
+        };
+        let identity = match &reply_key {
+            // A signer that can decrypt is answered to its own key, whatever else it names.
+            Some(reply_key) if !identity.key.algorithm().can_decrypt() => identity.with_reply_key(reply_key, now)?,
+            Some(_) => return Err(ClientError::BadRequest("a reply key is for signers whose own key cannot decrypt")),
+            None => identity,
         };
         let message = protect.message(message_type, &id, csr.der(), &identity, &authority)?;
         Ok(Self { id, message_type, csr: Arc::new(csr), identity, authority, protect, message: Arc::new(message) })

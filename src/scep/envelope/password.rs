@@ -89,7 +89,8 @@ pub(super) fn seal(password: &str, key: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let crypto = provider();
     let cipher = ContentCipher::Aes256Cbc;
     let (salt, iv): ([u8; 16], [u8; 16]) = (crypto.random(), crypto.random());
-    let wrapping_key = crypto.ciphers.pbkdf2(Digest::Sha256, password.as_bytes(), &salt, ITERATIONS, cipher.key_len())?;
+    let iterations = iterations(password);
+    let wrapping_key = crypto.ciphers.pbkdf2(Digest::Sha256, password.as_bytes(), &salt, iterations, cipher.key_len())?;
     let wrapped = wrap_key(cipher, &wrapping_key, &iv, key)?;
 
     let (hmac_sha256, _) = PRFS.iter().find(|(_, digest)| *digest == Digest::Sha256).expect("it is in the table");
@@ -97,7 +98,7 @@ pub(super) fn seal(password: &str, key: &[u8]) -> Result<Vec<u8>, CryptoError> {
         tag::SEQUENCE,
         &[
             encode(tag::OCTET_STRING, &[&salt]),
-            encode_unsigned(&ITERATIONS.to_be_bytes()),
+            encode_unsigned(&iterations.to_be_bytes()),
             algorithm_identifier(hmac_sha256, &NULL),
         ],
     );
@@ -153,8 +154,24 @@ fn unwrap_key(
     bool::from(check).then(|| Zeroizing::new(key.to_vec()))
 }
 
-/// Iterations of PBKDF2 in what we write: challenges are random, this is for those that people make up.
-const ITERATIONS: u32 = 100_000;
+/// Iterations of PBKDF2 in what we write. What looks like a challenge that was made here has 130 random bits, which no stretching makes
+/// harder to guess; the many iterations are for those that people make up.
+fn iterations(password: &str) -> u32 {
+    let random = |octet: u8| matches!(octet, b'A'..=b'H' | b'J'..=b'N' | b'P'..=b'Z' | b'2'..=b'9');
+    match password.len() >= RANDOM_LEN && password.bytes().all(random) {
+        true => FEW_ITERATIONS,
+        false => MANY_ITERATIONS,
+    }
+}
+
+/// Length of a challenge that was made here.
+const RANDOM_LEN: usize = 26;
+
+/// The least that RFC 8018 section 4.2 has.
+const FEW_ITERATIONS: u32 = 1_000;
+
+/// Some tens of milliseconds.
+const MANY_ITERATIONS: u32 = 100_000;
 
 /// Most iterations in what we read: about a second.
 const MAX_ITERATIONS: u64 = 4_000_000;
@@ -174,6 +191,14 @@ const PRFS: [(ObjectIdentifier, Digest); 4] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_people_make_up_is_stretched() {
+        assert_eq!(iterations("ABCDEFGHJKLMNPQRSTUVWXYZ23"), FEW_ITERATIONS);
+        for weak in ["", "secret", "ABCDEFGHJKLMNPQRSTUVWXYZ2", "correct horse battery staple", "abcdefghjklmnpqrstuvwxyz23"] {
+            assert_eq!(iterations(weak), MANY_ITERATIONS, "{weak}");
+        }
+    }
 
     #[test]
     fn the_key_wrap_of_rfc_3211() {

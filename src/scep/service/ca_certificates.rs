@@ -12,7 +12,7 @@ use crate::x509::Certificate;
 
 /// The answer for this endpoint: its media type and its octets.
 pub fn ca_certificates(snapshot: &Snapshot, endpoint: &Endpoint) -> (&'static str, Bytes) {
-    let certificates = list(&snapshot.ra, endpoint.scep.ca_certs);
+    let certificates = list(snapshot.ra_of(endpoint), endpoint.scep.ca_certs);
     let octets = endpoint.ca_certificates.get_or_init(|| match certificates.as_slice() {
         [one] => Bytes::copy_from_slice(one.der()),
         several => {

@@ -106,17 +106,24 @@ fn understand(
     let envelope = Envelope::read(&content)?;
     traits.cipher = envelope.cipher();
     let policy = EnvelopePolicy { ciphers: &settings.accept_ciphers, oaep: settings.accept_oaep };
-    let opened = envelope.open(&snapshot.ra.decrypters, policy)?;
+    let ra = snapshot.ra_of(endpoint);
+    // Before anything is decrypted: what is wrong with it says nothing of what is inside.
+    let reply_key = match provider().transport.can_wrap(signer.spki()) {
+        // RFC 8894 section 3.1: to the signer, whatever else it may have named.
+        true => None,
+        false => message.reply_certificate(&signer)?.map(Arc::new),
+    };
+    let opened = envelope.open(&ra.decrypters, policy)?;
 
     let reply = |challenge| {
         Arc::new(ScepReply {
-            ra: Arc::clone(&snapshot.ra),
+            ra: Arc::clone(ra),
             shape: settings.reply_certs,
             include_signer: settings.reply_includes_signer,
             transaction_id: transaction_id.to_owned(),
             request_nonce: Some(nonce.clone()),
-            digest: reply_digest(message.digest(), &settings.accept_digests, &*snapshot.ra.signer),
-            signer: Arc::clone(&signer),
+            digest: reply_digest(message.digest(), &settings.accept_digests, &*ra.signer),
+            recipient: reply_key.clone().unwrap_or_else(|| Arc::clone(&signer)),
             cipher: opened.cipher,
             transport: opened.transport.unwrap_or(KeyTransport::Pkcs1v15),
             challenge,
@@ -199,7 +206,7 @@ fn intent(signer: &Arc<Certificate>, snapshot: &Snapshot, accept_digests: &[Dige
 /// The FAILURE for a message that could be read, but not taken.
 fn failed(error: WireError, attributes: &Attributes, transaction_id: &str, digest: Option<Digest>, context: &Context) -> Intake {
     let WireAnswer::Failure(info) = error.answer() else { return Intake::Failed(error, None) };
-    let ra = &context.snapshot.ra;
+    let ra = context.snapshot.ra_of(&context.endpoint);
     let settings = &context.endpoint.scep;
     let reply = CertRep {
         signer: &*ra.signer,

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::algorithm::Digest;
 use crate::crypto::{CryptoError, Signer};
 use crate::policy::Endpoint;
 use crate::scep::certs_only::{SetOrder, write};
+use crate::scep::pki_message::preferred_digest;
 use crate::scep::{Attributes, MessageTemplate};
 use crate::snapshot::Snapshot;
 use crate::x509::Certificate;
@@ -39,14 +39,10 @@ impl NextCa {
     /// The answer; slow.
     pub fn sign(&self) -> Result<Vec<u8>, CryptoError> {
         let content = write(&[self.next.der()], &[], SetOrder::AsGiven);
-        let digest = match self.signer.key().is_post_quantum() {
-            true => Digest::Sha512,
-            false => Digest::Sha256,
-        };
         MessageTemplate {
             content: &content,
             attributes: &Attributes::default(),
-            digest,
+            digest: preferred_digest(self.signer.key()),
             signer: &*self.signer,
             signer_certificate: &self.current,
             certificates: &[self.current.der()],

@@ -12,7 +12,7 @@ use crate::policy::endpoint::ReplyShape;
 use crate::scep::FailInfo;
 use crate::scep::cert_rep::CertRep;
 use crate::scep::certs_only::{SetOrder, write};
-use crate::scep::envelope::Recipient;
+use crate::scep::envelope::{Recipient, can_seal_to};
 use crate::x509::Certificate;
 
 /// Makes the reply to one message.
@@ -23,7 +23,8 @@ pub(super) struct ScepReply {
     pub(super) transaction_id: String,
     pub(super) request_nonce: Option<Vec<u8>>,
     pub(super) digest: Digest,
-    pub(super) signer: Arc<Certificate>,
+    /// The certificate that the reply is encrypted to, if its key can decrypt: the signer's, or the one that the signer names.
+    pub(super) recipient: Arc<Certificate>,
     pub(super) cipher: ContentCipher,
     pub(super) transport: KeyTransport,
     pub(super) challenge: Option<Arc<Zeroizing<String>>>,
@@ -61,7 +62,7 @@ impl ScepReply {
             let password = self.challenge.as_ref().or(password).ok_or(CryptoError::BadKey)?;
             Recipient::Password(password)
         } else {
-            Recipient::Certificate(&self.signer, self.transport)
+            Recipient::Certificate(&self.recipient, self.transport)
         };
         self.cert_rep().success(content, recipient, self.cipher.for_reply())
     }
@@ -77,8 +78,9 @@ impl Reply for ScepReply {
         }
         // Any RSA key has room for PKCS#1 v1.5; OAEP with a long digest wants more.
         let (transport, key_len) = (self.transport, self.cipher.for_reply().key_len());
+        let (rsa, spki) = (provider().transport, self.recipient.spki());
         match transport {
-            KeyTransport::Oaep { digest, .. } if !provider().transport.has_room(transport, self.signer.spki(), key_len) => {
+            KeyTransport::Oaep { digest, .. } if rsa.can_wrap(spki) && !rsa.has_room(transport, spki, key_len) => {
                 Err(format!("the signer's key is too short for OAEP with {digest}"))
             }
             _ => Ok(()),
@@ -86,7 +88,7 @@ impl Reply for ScepReply {
     }
 
     fn needs_challenge(&self) -> bool {
-        !provider().transport.can_wrap(self.signer.spki())
+        !can_seal_to(self.recipient.spki())
     }
 
     fn encode(&self, outcome: &Outcome) -> Result<Vec<u8>, CryptoError> {
