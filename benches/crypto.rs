@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ravelin::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport};
+use ravelin::algorithm::{ContentCipher, Digest, Family, KeyAlgorithm, KeyTransport, SlhDsa};
+use ravelin::crypto::backend::{Backend, Choice};
 use ravelin::crypto::floor::{Enrollment, PARTS};
 use ravelin::crypto::{keystore, provider};
 
@@ -38,6 +39,40 @@ fn signatures(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("verify", kind), |b| {
             b.iter(|| provider().verifier.verify(algorithm, key.spki(), black_box(&message), &signature).unwrap());
         });
+    }
+}
+
+/// The same key and message by each backend of this build: loading the key, signing, verifying. Liboqs comes with
+/// `--features oqs`.
+fn backends(c: &mut Criterion) {
+    let ml_dsa = [KeyAlgorithm::MlDsa44, KeyAlgorithm::MlDsa65, KeyAlgorithm::MlDsa87].to_vec();
+    let slh_dsa = [SlhDsa::Sha2_128f, SlhDsa::Sha2_128s, SlhDsa::Shake128f, SlhDsa::Sha2_192f, SlhDsa::Sha2_256f];
+    let slh_dsa = slh_dsa.map(KeyAlgorithm::SlhDsa).to_vec();
+    for (family, kinds) in [(Family::MlDsa, ml_dsa), (Family::SlhDsa, slh_dsa)] {
+        for kind in kinds {
+            let key = provider().keys.generate(kind).unwrap().export_pkcs8().unwrap();
+            let mut group = c.benchmark_group(format!("backend/{kind}"));
+            if family == Family::SlhDsa {
+                group.sample_size(10);
+            }
+            for &backend in Backend::ALL {
+                let Ok(choice) = Choice::default().with(family, backend) else { continue };
+                let provider = choice.provider();
+                let signer = provider.keys.signer(&key).unwrap();
+                let algorithm = signer.algorithms()[0];
+                let message = [0x30; 1500];
+                let signature = signer.sign(algorithm, &message).unwrap();
+                group.bench_function(BenchmarkId::new("load", backend), |b| {
+                    b.iter(|| provider.keys.signer(black_box(&key)).unwrap());
+                });
+                group.bench_function(BenchmarkId::new("sign", backend), |b| {
+                    b.iter(|| signer.sign(algorithm, black_box(&message)).unwrap());
+                });
+                group.bench_function(BenchmarkId::new("verify", backend), |b| {
+                    b.iter(|| provider.verifier.verify(algorithm, signer.spki(), black_box(&message), &signature).unwrap());
+                });
+            }
+        }
     }
 }
 
@@ -104,5 +139,5 @@ fn key_files(c: &mut Criterion) {
     let _ = std::fs::remove_file(&path);
 }
 
-criterion_group!(benches, floor, signatures, key_transport, bulk, key_files);
+criterion_group!(benches, floor, signatures, backends, key_transport, bulk, key_files);
 criterion_main!(benches);

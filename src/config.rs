@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::algorithm::AlgorithmProfile;
+use crate::crypto::backend::Choice;
 use crate::policy::{DeviceGroup, ScepSettings};
 
 mod build;
@@ -154,7 +155,7 @@ impl Config {
     }
 }
 
-/// `[server]`, `[limits]` and `[worker]` of `ravelin.toml`.
+/// `[server]`, `[limits]`, `[worker]` and `[crypto]` of `ravelin.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
     /// Name of this node in leases and logs.
@@ -204,6 +205,8 @@ pub struct ServerSettings {
     pub keep_transactions: Duration,
     /// Whether changed files are loaded without being told.
     pub watch: bool,
+    /// Which cryptography backend serves which family: `[crypto]`.
+    pub backends: Choice,
 }
 
 /// Certificate and key of the HTTPS listeners.
@@ -624,7 +627,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::algorithm::{Form, SignatureAlgorithm, SlhDsa, UnfitUsage};
+    use crate::algorithm::{Family, Form, SignatureAlgorithm, SlhDsa, UnfitUsage};
+    use crate::crypto::backend::Backend;
     use crate::policy::{Approval, ChallengePolicy};
 
     fn testdata(folder: &str) -> PathBuf {
@@ -687,6 +691,7 @@ mod tests {
         assert_eq!(times, [5, 10, 30]);
         assert_eq!((server.crypto_threads, server.crypto_queue), (3, 30));
         assert_eq!((server.slow_threads, server.slow_queue), (2, 20));
+        assert_eq!(server.backends.of(Family::MlDsa), Backend::RustCrypto);
         assert_eq!((config.log.format.as_str(), config.log.filter.as_str()), ("json", "debug"));
         assert_eq!(config.ra_dir, folder.join("state/transport"));
         assert_eq!(config.passphrase_file, Path::new("/run/credentials/passphrase"));

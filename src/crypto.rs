@@ -11,13 +11,18 @@ use zeroize::Zeroizing;
 use crate::algorithm::{ContentCipher, Digest, KeyAlgorithm, KeyTransport, SignatureAlgorithm};
 
 pub mod aws_lc;
+pub mod backend;
 pub mod composite;
+#[cfg(test)]
+mod conformance;
 pub mod families;
 #[allow(unsafe_code)]
 mod ffi;
 pub mod floor;
 pub mod kem;
 pub mod keystore;
+#[cfg(feature = "oqs")]
+mod liboqs;
 pub mod ml_dsa;
 pub mod pool;
 pub mod ra;
@@ -32,9 +37,9 @@ pub use kem::{Decapsulator, KeyEncapsulation, RecipientKey};
 pub use pool::{CryptoPool, Lane, PoolError};
 pub use ra::RaIdentity;
 
-/// The backend in use.
+/// The provider in use: the one that was [installed](backend::install), else the default.
 pub fn provider() -> &'static CryptoProvider {
-    &PROVIDER
+    backend::provider().unwrap_or(&PROVIDER)
 }
 
 /// AWS-LC, and for SLH-DSA, which it has not, RustCrypto.

@@ -509,3 +509,40 @@ fn a_key_of_the_data_folder_goes_out_and_comes_back() {
         Err(_) => println!("skipped: no openssl command here"),
     }
 }
+
+#[test]
+fn the_cryptography_backend_is_chosen_at_the_start() {
+    let data = Data::init();
+    let status = || text(&data.run(&["status"]).stdout);
+    let choose = |backend: &str| {
+        let file = fs::read_to_string(data.config()).unwrap();
+        let before = file.split("\n[crypto]").next().unwrap().to_owned();
+        fs::write(data.config(), format!("{before}\n[crypto]\nml-dsa = \"{backend}\"\n")).unwrap();
+    };
+    let server = data.serve(&[("RAVELIN__SERVER__WATCH", "false")]);
+    assert!(status().contains("ml-dsa=aws-lc"), "{}", status());
+    assert!(status().contains("slh-dsa=rustcrypto"), "{}", status());
+    let shown = text(&data.run(&["profile", "show", "ecdsa-p256"]).stdout);
+    assert!(shown.lines().any(|line| line.starts_with("backend") && line.ends_with("aws-lc")), "{shown}");
+
+    // Keys are open in the one: the other comes with the next start.
+    choose("rustcrypto");
+    let reload = data.run(&["reload"]);
+    assert!(reload.status.success(), "{}", text(&reload.stderr));
+    assert!(status().contains("ml-dsa=aws-lc"), "{}", status());
+    assert_eq!(server.stop(), Some(0));
+    let server = data.serve(&[]);
+    assert!(status().contains("ml-dsa=rustcrypto") && status().contains("composite=rustcrypto"), "{}", status());
+    assert_eq!(server.stop(), Some(0));
+
+    choose("openssl");
+    let refused = data.run(&["check-config"]);
+    assert_eq!(refused.status.code(), Some(78));
+    let report = text(&refused.stderr);
+    assert!(report.contains("unknown cryptography backend `openssl`") && report.contains("ravelin.toml:"), "{report}");
+    if !cfg!(feature = "oqs") {
+        choose("liboqs");
+        let report = text(&data.run(&["check-config"]).stderr);
+        assert!(report.contains("liboqs is not in this build") && report.contains("--features oqs"), "{report}");
+    }
+}

@@ -23,6 +23,7 @@ pub(super) async fn status(control: &Control) -> Handled {
         "groups": snapshot.groups.keys().collect::<Vec<_>>(),
         "inventory": statistics,
         "crypto_free": control.enroller.pool().free(),
+        "backends": views::backends(),
         "ready": readiness.ready(),
         "reasons": readiness.reasons,
     }))

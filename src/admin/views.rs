@@ -1,9 +1,10 @@
 //! How things look in JSON.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::algorithm::{AlgorithmProfile, SignatureAlgorithm, size};
+use crate::algorithm::{AlgorithmProfile, Family, SignatureAlgorithm, size};
+use crate::crypto::backend;
 use crate::inventory::{CertificateRecord, Challenge, Transaction};
 use crate::policy::{ChallengePolicy, DeviceGroup};
 use crate::snapshot::Snapshot;
@@ -111,10 +112,14 @@ pub fn profile(profile: &AlgorithmProfile, snapshot: &Snapshot) -> Value {
     };
     let (smallest, largest) = profile.certificate_lens();
     let extensions = &profile.extensions;
+    let signatures = [Some(profile.signature), profile.alternative].into_iter().flatten();
+    let by_backend: Map<_, _> =
+        signatures.map(|signature| (signature.name().to_owned(), json!(backend::installed().of(signature.family())))).collect();
     json!({
         "name": profile.name, "description": profile.description,
         "accepts": profile.accepts.iter().map(ToString::to_string).collect::<Vec<_>>(), "form": profile.form,
-        "signature": profile.signature, "alternative": profile.alternative, "issuer": profile.issuer.to_string(),
+        "signature": profile.signature, "alternative": profile.alternative, "backend": by_backend,
+        "issuer": profile.issuer.to_string(),
         "alternative_issuer": profile.alternative_issuer.as_ref().map(ToString::to_string),
         "post_quantum": profile.is_post_quantum(), "nist_level": strength(profile.alternative.unwrap_or(profile.signature)),
         "signature_octets": profile.signature.typical_len(),
@@ -126,6 +131,12 @@ pub fn profile(profile: &AlgorithmProfile, snapshot: &Snapshot) -> Value {
         "extensions": if extensions.is_empty() { Value::Null } else { json!(extensions) },
         "groups": groups, "candidate_of": candidate_of, "fallback_of": fallback_of,
     })
+}
+
+/// Which cryptography backend serves which family of algorithms.
+pub fn backends() -> Value {
+    let installed = backend::installed();
+    Family::ALL.iter().map(|family| (family.name().to_owned(), json!(installed.of(*family)))).collect::<Map<_, _>>().into()
 }
 
 /// A time span as configuration writes it, in its largest whole unit.

@@ -111,6 +111,7 @@ fn describe(one: &Value) -> String {
         ("issuer", text("issuer")),
         ("alternative", text("alternative")),
         ("alternative issuer", text("alternative_issuer")),
+        ("backend", text("backend")),
         ("strength", strength),
         ("signature size", size("signature_octets")),
         ("alternative size", size("alternative_octets")),

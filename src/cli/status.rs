@@ -28,6 +28,7 @@ impl StatusArgs {
         pairs.push(("started", output::time(&status, "started_at")));
         pairs.push(("loaded", output::time(&status, "loaded_at")));
         pairs.push(("groups", output::text(&status, "groups")));
+        pairs.push(("backends", output::text(&status, "backends")));
         pairs.push(("inventory", output::text(&status, "inventory")));
         pairs.push(("ready", output::text(&status, "ready")));
         pairs.push((

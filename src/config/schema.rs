@@ -46,7 +46,8 @@ const fn table(name: &'static str, doc: &'static str, keys: &'static [Key]) -> T
 }
 
 /// The tables of `ravelin.toml` in the order of the reference.
-pub static SERVER_FILE: &[&TableSchema] = &[&ROOT, &SERVER, &TLS, &LIMITS, &WORKER, &LOG, &RA, &KEYS, &UPSTREAM, &ENDPOINT];
+pub static SERVER_FILE: &[&TableSchema] =
+    &[&ROOT, &SERVER, &TLS, &LIMITS, &WORKER, &CRYPTO, &LOG, &RA, &KEYS, &UPSTREAM, &ENDPOINT];
 
 /// The tables of `policies/NAME.toml`.
 pub static GROUP_FILE: &[&TableSchema] = &[
@@ -92,6 +93,7 @@ pub static ROOT: TableSchema = table(
         key("server", "table", "", "Listeners and times."),
         key("limits", "table", "", "What clients may take."),
         key("worker", "table", "", "Threads."),
+        key("crypto", "table", "", "Which cryptography libraries are used."),
         key("log", "table", "", "Logs."),
         key("ra", "table, or array of tables", "", "The RA's own keys and certificates."),
         key("keys", "table", "", "How private keys are kept."),
@@ -168,6 +170,20 @@ pub static WORKER: TableSchema = table(
             "Further threads, of lower priority, for signatures that take from 10 ms to a second: SLH-DSA.",
         ),
         key("slow-queue", "integer", "`32`", "Such signatures that may wait for them; one more is tried again a little later."),
+    ],
+);
+
+pub static CRYPTO: TableSchema = table(
+    "crypto",
+    "Which cryptography libraries are used; [Cryptography backends](backends.md) compares them. It takes effect at the next start. RSA, ECDSA, Ed25519 and all encryption are `aws-lc`'s.",
+    &[
+        key(
+            "ml-dsa",
+            "`aws-lc`, `rustcrypto` or `liboqs`",
+            "`aws-lc`",
+            "ML-DSA, and that half of composites. `liboqs` needs a build with the feature `oqs`.",
+        ),
+        key("slh-dsa", "`rustcrypto`", "`rustcrypto`", "SLH-DSA."),
     ],
 );
 

@@ -11,6 +11,7 @@ use super::tree::Table;
 use super::{
     EndpointSettings, LogSettings, Origins, RaSettings, ServerSettings, TlsSettings, UpstreamKind, UpstreamSettings, schema,
 };
+use crate::crypto::backend::{Backend, Choice};
 
 /// What stands in the file, relative paths resolved.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) fn read(table: &Table, folder: &Path, sink: &Sink, origins: &mut Orig
     let server = server(&section("server", &schema::SERVER), folder, &data);
     let server = limits(&section("limits", &schema::LIMITS), server);
     let server = worker(&section("worker", &schema::WORKER), server);
+    let server = crypto(&section("crypto", &schema::CRYPTO), server);
     let log = log(&section("log", &schema::LOG));
     let mut ras = ras(&root.tables("ra", &schema::RA).unwrap_or_default(), &data);
     let ra_dir = match ras.iter().position(|ra| ra.name == DEFAULT_RA) {
@@ -155,6 +157,21 @@ fn worker(table: &Reader<'_>, server: ServerSettings) -> ServerSettings {
         slow_queue: table.integer("slow-queue", 1, 1_000_000).map_or(server.slow_queue, |count| count as usize),
         ..server
     }
+}
+
+fn crypto(table: &Reader<'_>, server: ServerSettings) -> ServerSettings {
+    let mut backends = server.backends;
+    for &family in Choice::FAMILIES {
+        let Some(backend) = table.named::<Backend>(family.name()) else { continue };
+        match backends.with(family, backend.value) {
+            Ok(choice) => backends = choice,
+            Err(why) => {
+                let found = Diagnostic::error("backend-cannot", why.to_string()).at(&backend.origin);
+                table.report(found.help(why.help()));
+            }
+        }
+    }
+    ServerSettings { backends, ..server }
 }
 
 fn log(table: &Reader<'_>) -> LogSettings {
@@ -298,6 +315,7 @@ fn defaults() -> ServerSettings {
         retention: Duration::from_secs(30 * 24 * 3600),
         keep_transactions: Duration::from_secs(180 * 24 * 3600),
         watch: true,
+        backends: Choice::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Folder, Lock, ServeError};
 use crate::admin::{Control, Health};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Diagnostics, Overrides, ServerSettings, UpstreamKind};
+use crate::crypto::backend;
 use crate::crypto::keystore::KeystoreError;
 use crate::crypto::pool::LaneSize;
 use crate::crypto::{CryptoPool, RaIdentity};
@@ -37,13 +38,17 @@ pub struct Instance {
     _lock: Lock,
 }
 
-/// Reads and checks the files of a configuration; the error is the whole report.
+/// Reads and checks the files of a configuration; the error is the whole report. The first that a process reads decides which
+/// cryptography backends it uses.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, OpenError> {
     if !path.exists() {
         let help = "there is no such file; make one with `ravelin init`, or name another with --config";
         return Err(OpenError::Config(format!("{}: {help}", path.display())));
     }
-    crate::config::load(path, overrides).map_err(|found| OpenError::Config(report(&found)))
+    let config = crate::config::load(path, overrides).map_err(|found| OpenError::Config(report(&found)))?;
+    // Before any key is opened. What is loaded later in the life of a process changes nothing here.
+    backend::install(config.server.backends);
+    Ok(config)
 }
 
 /// Reads and checks all that a start reads and checks, and takes nothing into use. Warnings come with it.

@@ -214,6 +214,7 @@ fn needs_restart(before: &ServerSettings, after: &ServerSettings) -> Vec<&'stati
         retention,
         keep_transactions,
         watch,
+        backends,
     } = after;
     [
         ("node", *node != before.node),
@@ -237,6 +238,7 @@ fn needs_restart(before: &ServerSettings, after: &ServerSettings) -> Vec<&'stati
         ("retention", *retention != before.retention),
         ("keep-transactions", *keep_transactions != before.keep_transactions),
         ("watch", *watch != before.watch),
+        ("crypto", *backends != before.backends),
     ]
     .into_iter()
     .filter_map(|(name, changed)| changed.then_some(name))
