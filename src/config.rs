@@ -474,6 +474,15 @@ impl Loader {
                 unknown("RA", name, names, at);
             }
         }
+        for (group, _) in groups {
+            let Some(plan) = group.rollout.as_ref().filter(|plan| plan.gates.window > file.server.retention) else { continue };
+            let (window, retention) = (value::show_duration(plan.gates.window), value::show_duration(file.server.retention));
+            let message = format!("gates look back {window}, but refusals are kept for {retention} only");
+            let paths = ["rollout.gates.window", "rollout.candidate"].map(|key| format!("group/{}/{key}", group.name));
+            let finding =
+                Diagnostic::warning("bad-value", message).help("raise `retention` in `[server]`, or make `window` shorter");
+            self.report(self.origins.point(finding, &paths));
+        }
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
         for endpoint in &file.endpoints {
             let at = |key: &str| format!("endpoint/{}/{key}", endpoint.name);

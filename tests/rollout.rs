@@ -143,7 +143,10 @@ async fn a_gate_trips_by_refusals_and_the_next_request_gets_the_incumbent() {
     assert_eq!(world.enroller.watch_rollouts().await.expect("looks"), 0);
     assert_eq!(phase(&world).await.0, Phase::Running);
 
-    assert_eq!(enroll(&world, "new-3").await, "refused key-not-accepted");
+    let challenge = world.challenge("routers").await;
+    let stubborn = world.request("routers", &Device::new("new-3"), Some(&challenge));
+    assert_eq!(world.enroll(stubborn.clone()).await, "refused key-not-accepted");
+    assert_eq!(world.enroll(stubborn.clone()).await, "refused key-not-accepted");
     assert_eq!(world.enroller.watch_rollouts().await.expect("looks"), 1);
     let (phase_now, why) = phase(&world).await;
     assert_eq!(phase_now, Phase::Halted);
@@ -151,6 +154,11 @@ async fn a_gate_trips_by_refusals_and_the_next_request_gets_the_incumbent() {
     for name in ["new-4", "new-1"] {
         assert_eq!(enrolled(&world, name).await, "rsa-sha256");
     }
+    // A device that only ever sends the same message again is not stuck with its refusal.
+    let answer = world.enroll(stubborn.clone()).await;
+    let certificate = world.certificate(&answer).await;
+    whole(&certificate, "rsa-sha256");
+    assert_eq!(world.enroll(stubborn).await, answer);
     assert_eq!(world.enroller.watch_rollouts().await.expect("looks"), 0, "it trips once");
     assert_eq!(events(&world, "rollout.").await, ["rollout.halted"]);
     let report = world.enroller.rollout("routers").await.expect("a rollout");

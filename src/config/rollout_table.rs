@@ -27,7 +27,11 @@ pub(super) fn read(root: &Reader<'_>, name: &str, profile: &str, device_ids: &[S
     let devices = devices(&table, &labels);
     let share = table.share("percent");
     let rings = rings(&table, &labels, share.as_ref().map_or(Share::NONE, |share| share.value));
-    let gates = table.table("gates", &schema::GATES).map_or_else(Gates::default, |gates| read_gates(&gates));
+    let gates = table.table("gates", &schema::GATES);
+    if let Some(origin) = gates.as_ref().and_then(|gates| gates.origin_of("window")) {
+        origins.note(format!("group/{name}/rollout.gates.window"), &origin);
+    }
+    let gates = gates.map_or_else(Gates::default, |gates| read_gates(&gates));
     // A percentage that cannot be read is reported as that.
     let share = match table.origin_of("percent") {
         Some(_) => share.map(|share| share.value),

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest};
 use crate::algorithm::AlgorithmProfile;
+use crate::inventory::Transaction;
 use crate::policy::DeviceGroup;
 use crate::rollout::{self, Choice, DeviceKnowledge, Situation};
 use crate::x509::Certificate;
@@ -46,6 +47,23 @@ impl Step<Authenticated> for Choose {
         let _ = grouped.recorded.chosen.set(Arc::clone(&chosen));
         Ok(Flow::Continue(Chosen { authenticated, chosen }))
     }
+}
+
+/// Whether a request that was refused might get another profile now, under the same configuration: a ring has begun since, or a gate
+/// or an operator has stopped the rollout, or resumed it.
+pub(super) async fn may_be_chosen_otherwise(
+    core: &Core,
+    request: &EnrollmentRequest,
+    refused: &Transaction,
+) -> Result<bool, EnrollError> {
+    let group = refused.group.as_ref().and_then(|name| request.snapshot.groups.get(name));
+    let Some((group, plan)) = group.and_then(|group| Some((group, group.rollout.as_ref()?))) else { return Ok(false) };
+    let (then, now) = (refused.updated_at, core.now());
+    if plan.rings.iter().any(|ring| ring.from > then && ring.from <= now) {
+        return Ok(true);
+    }
+    let state = core.inventory.rollout(&group.name, &plan.candidate).await?;
+    Ok(state.is_some_and(|state| state.since >= then))
 }
 
 /// Chooses the profile of a request. Where a rollout stands is read from the inventory each time, so that what a gate, an operator or

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tower::{Layer, Service};
 
-use super::choose::ChosenProfile;
+use super::choose::{ChosenProfile, may_be_chosen_otherwise};
 use super::core::{Core, after};
 use super::issue::{fields, pending};
 use super::stage::Settled;
@@ -161,6 +161,7 @@ async fn recall(core: &Core, request: &EnrollmentRequest, key: &TransactionKey) 
         Some(Known::Reply { transaction, reply }) => match transaction.state {
             // Policy may have changed its mind since.
             TransactionState::Refused if transaction.snapshot != request.snapshot.digest_hex() => Recall::New,
+            TransactionState::Refused if may_be_chosen_otherwise(core, request, &transaction).await? => Recall::New,
             _ => Recall::Reply(reply.into()),
         },
         Some(Known::Transaction(transaction)) => {

@@ -164,6 +164,29 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_tells_every_code() {
+        let guide = include_str!("../../docs/src/migration.md");
+        let share = Share::ALL;
+        let from = Timestamp::UNIX_EPOCH;
+        let all = [
+            ChoiceReason::Profile,
+            ChoiceReason::Reached(Reach::Named),
+            ChoiceReason::Reached(Reach::Within(share)),
+            ChoiceReason::Reached(Reach::RingNamed(from)),
+            ChoiceReason::Reached(Reach::RingWithin(from, share)),
+            ChoiceReason::NotReached { share },
+            ChoiceReason::NoDevice,
+            ChoiceReason::Kept,
+            ChoiceReason::Halted,
+            ChoiceReason::RolledBack,
+        ];
+        for why in all {
+            assert!(guide.contains(&format!("| `{}` |", why.code())), "docs/src/migration.md does not tell of {}", why.code());
+            assert!(!why.to_string().is_empty());
+        }
+    }
+
+    #[test]
     fn each_case_has_its_reason() {
         let plan = plan();
         let (one, two) = (Some("serialNumber=ONE"), Some("serialNumber=TWO"));
