@@ -14,6 +14,7 @@ use ravelin::enroll::{challenge, fault};
 use ravelin::inventory::audit::verify_chain;
 use ravelin::inventory::{CertificateSearch, Inventory, TransactionState};
 use ravelin::scep::client::{DeviceKey, Outcome, Polling, Transaction};
+use ravelin::x509::Certificate;
 use tokio::sync::Semaphore;
 
 /// How the device comes again.
@@ -251,6 +252,47 @@ async fn killed_before_approval(point: &str, retry: Retry) {
     check(&folder, process, &challenge, &delivered, &what).await;
 }
 
+/// Kills the server between the two certificates of a pair: whoever is given the first one, the second one exists.
+async fn pair_killed_at(point: &str, retry: Retry) {
+    let what = format!("pair killed at {point}, {retry:?}");
+    let folder = Folder::new();
+    folder.edit("policies/default.toml", |text| {
+        let paired = text.replace("\"ecdsa-p256\"", "\"paired-ecdsa-p256-mldsa65\"");
+        assert_ne!(text, paired);
+        paired
+    });
+    let challenge = folder.challenges(1).await.remove(0);
+    let key = rsa_key();
+    let halted = folder.file("halted");
+    let process = halting(&folder, point, &halted);
+    let client = process.client();
+    let transaction = client.prepare(request(&key, "r1", &challenge)).await.expect("prepares");
+    let sent = tokio::spawn({
+        let transaction = transaction.clone();
+        async move { client.send(&transaction).await }
+    });
+    wait_for_file(&halted, &process).await;
+    process.kill();
+    assert!(sent.await.expect("no panic").is_err(), "{what}");
+
+    let process = serving(&folder);
+    let delivered = come_again(&process, &key, &challenge, &transaction, retry).await;
+    assert!(delivered.iter().all(|certificate| *certificate == delivered[0]), "{what}: two certificates were delivered");
+    drop(process);
+    let inventory = folder.inventory();
+    let certificates = inventory.certificates(&CertificateSearch::default()).await.expect("read");
+    let [sibling, first] = &certificates[..] else { panic!("{what}: {} certificates", certificates.len()) };
+    assert_eq!((&first.der, sibling.sibling_of), (&delivered[0], Some(first.fingerprint)), "{what}");
+    let [first, sibling] = [first, sibling].map(|record| Certificate::from_der(&record.der).expect("a certificate"));
+    assert_eq!(sibling.is_related_to(&first), Some(true), "{what}");
+    for state in [TransactionState::Issuing, TransactionState::Unknown] {
+        assert!(inventory.transactions(state, 10).await.expect("read").is_empty(), "{what}: something is left {state:?}");
+    }
+    let log = inventory.audit_log(0, 1000).await.expect("read");
+    let count = |event: &str| log.iter().filter(|record| record.event.event == event).count();
+    assert_eq!((count("order.placed"), count("certificate.issued"), count("certificate.revoked")), (1, 2, 0), "{what}");
+}
+
 /// A few at a time: most of the time goes to opening keys, which is slow on purpose.
 async fn all(runs: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>) {
     let places = std::sync::Arc::new(Semaphore::new(4));
@@ -276,6 +318,20 @@ async fn killed_at_every_point_nothing_is_lost_and_nothing_is_issued_twice() {
         for point in fault::POINTS {
             for retry in RETRIES {
                 runs.push(Box::pin(killed_at(point, retry)));
+            }
+        }
+    }
+    println!("{} runs", runs.len());
+    all(runs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn killed_between_the_certificates_of_a_pair_both_are_there_in_the_end() {
+    let mut runs: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
+    for _ in 0..rounds().div_ceil(2) {
+        for point in fault::POINTS_OF_PAIRS.iter().chain(&["before-conclude", "after-conclude"]) {
+            for retry in RETRIES {
+                runs.push(Box::pin(pair_killed_at(point, retry)));
             }
         }
     }

@@ -505,13 +505,7 @@ async fn issue_under_all(which: impl Fn(&AlgorithmProfile) -> bool) -> (Vec<&'st
 }
 
 /// Chain, usages and CRL.
-async fn check(
-    world: &World,
-    profile: &AlgorithmProfile,
-    certificate: &Certificate,
-    signature: SignatureAlgorithm,
-    ca: &str,
-) {
+async fn check(world: &World, profile: &AlgorithmProfile, certificate: &Certificate, signature: SignatureAlgorithm, ca: &str) {
     let chain = world.snapshot.load().upstreams["local"].chain(ca).unwrap();
     assert_eq!(certificate.signature_algorithm(), Some(signature), "{}", profile.name);
     certificate.verify_signed_by(chain[0].spki()).unwrap_or_else(|error| panic!("{}: {error}", profile.name));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::connect::{self, Connection};
 use super::{Exit, Failed, Global, Outcome, output, setup};
 use crate::admin::views;
-use crate::algorithm::KeyAlgorithm;
+use crate::algorithm::{AlgorithmProfile, Form, IssuerRef, KeyAlgorithm, SignatureAlgorithm};
 use crate::config::{Config, UpstreamKind};
 use crate::crypto::CryptoPool;
 use crate::server::{Folder, Lock, OpenError};
@@ -276,11 +276,24 @@ pub(super) fn load(config: &Config) -> Result<LocalCa, Failed> {
 
 /// Refuses a next key that cannot sign what groups get from this CA now: the configuration would not load any more.
 fn keeps_groups(config: &Config, local: &LocalCa, name: &str) -> Result<(), Failed> {
-    let Some(key) = local.next_certificate(name).and_then(|next| next.key()) else { return Ok(()) };
-    let left = config.groups.iter().filter_map(|(group, _)| {
-        let profile = config.profile(&group.profile)?;
-        let from_here = profile.issuer.upstream == local.name() && profile.issuer.ca == name;
-        (from_here && !setup::can_sign(key, profile.signature)).then(|| format!("{} ({})", group.name, profile.signature))
+    let Some(next) = local.next_certificate(name) else { return Ok(()) };
+    let Some(key) = next.key() else { return Ok(()) };
+    let alternative = next.alternative_spki().and_then(|spki| spki::key_algorithm(spki).ok());
+    let from_here = |issuer: &IssuerRef| issuer.upstream == local.name() && issuer.ca == name;
+    // What a profile needs of this CA that the next keys cannot do.
+    let lacks = |profile: &AlgorithmProfile| {
+        let signs = |signature| !setup::can_sign(key, signature);
+        let besides = |signature: SignatureAlgorithm| !alternative.is_some_and(|key| signature.fits(key));
+        let own = from_here(&profile.issuer).then_some(profile.signature).filter(|signature| signs(*signature));
+        let second = match profile.form {
+            Form::Catalyst => profile.alternative.filter(|signature| from_here(&profile.issuer) && besides(*signature)),
+            _ => profile.sibling().filter(|(signature, issuer)| from_here(issuer) && signs(*signature)).map(|(one, _)| one),
+        };
+        own.or(second)
+    };
+    let left = config.groups.iter().flat_map(|(group, _)| {
+        let profiles = group.profiles().filter_map(|name| config.profile(name));
+        profiles.filter_map(|profile| Some(format!("{} ({})", group.name, lacks(profile)?))).collect::<Vec<_>>()
     });
     match left.collect::<Vec<_>>().join(", ") {
         groups if groups.is_empty() => Ok(()),

@@ -57,6 +57,7 @@ impl ExplainArgs {
                 ("because", text("choice")),
                 ("issuer", text("issuer")),
                 ("signed with", text("signature")),
+                ("and besides with", text("alternative")),
                 ("device", output::text(certificate, "device")),
                 ("issued subject", output::text(certificate, "subject")),
                 ("issued names", output::text(certificate, "names")),

@@ -40,6 +40,8 @@ pub struct Explanation {
     pub issuer: Option<String>,
     /// What would sign.
     pub signature: Option<String>,
+    /// The second signature, of a form that has one, and where it would stand.
+    pub alternative: Option<String>,
     /// What would stand in the certificate.
     pub certificate: Option<ExplainedCertificate>,
     /// `issue`, `wait for approval` or `refuse`.
@@ -103,6 +105,10 @@ impl Enroller {
         };
         told.issuer = Some(format!("{}/{}", profile.issuer.upstream, profile.issuer.ca));
         told.signature = Some(profile.signature.name().to_owned());
+        told.alternative = profile.alternative.map(|alternative| match profile.sibling() {
+            Some((_, issuer)) => format!("{alternative} by {issuer}, in a sibling"),
+            None => format!("{alternative} in the same certificate"),
+        });
         let order = match order(request, &group, &proof, &profile, upstream.as_ref(), &permit, now)? {
             Ok(order) => order,
             Err(rejection) => return Ok(refused(told, &rejection)),

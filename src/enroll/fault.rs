@@ -7,6 +7,9 @@
 pub const POINTS: &[&str] =
     &["received", "before-open", "after-open", "after-submit", "before-conclude", "after-conclude", "before-reply"];
 
+/// The points between the two certificates of a pair, which other enrollments do not pass.
+pub const POINTS_OF_PAIRS: &[&str] = &["before-first-of-pair", "after-first-of-pair"];
+
 /// Halts here if the environment says so.
 #[inline]
 pub fn point(_name: &'static str) {
