@@ -496,6 +496,20 @@ mod tests {
         assert_eq!(findings(POLICY, &extensions, able()), "");
     }
 
+    /// Word for word, as `ravelin check-config` tells it.
+    #[test]
+    fn issuers_that_cannot_sign_so_are_reported_word_for_word() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config/issuer");
+        let config = load(&folder, &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"));
+        let found = Snapshot::check(&config, &upstream(able()), now());
+        assert!(found.has_errors());
+        let (report, found) = (folder.join("report.txt"), format!("{found}\n"));
+        if std::env::var_os("RAVELIN_UPDATE_GOLDEN").is_some() {
+            fs::write(&report, &found).unwrap();
+        }
+        assert!(fs::read_to_string(&report).unwrap_or_default() == found, "{} differs:\n{found}", report.display());
+    }
+
     /// A fallback may be needed at any time: its issuer has to be there too.
     #[test]
     fn the_steps_of_a_ladder_are_checked() {

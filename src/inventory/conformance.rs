@@ -52,7 +52,7 @@ macro_rules! tests {
             statistics_count_rows, a_certificate_that_came_too_late_is_set_aside,
         });
         $crate::inventory::conformance::tests!($make: pairs {
-            a_pair_is_whole_with_its_second_certificate, a_pair_is_superseded_and_revoked_whole,
+            a_pair_is_whole_with_its_second_certificate, a_pair_is_superseded_and_revoked_whole, a_pair_counts_as_one_certificate,
             a_pair_that_comes_to_nothing_leaves_nothing_valid,
         });
         $crate::inventory::conformance::tests!($make: audit {

@@ -15,10 +15,16 @@ async fn pair(store: &Store, device: u32, renews: Option<[u8; 32]>) -> [Certific
     opened(store, &new).await;
     let record = CertificateRecord { renews, ..certificate(device, new.transaction.id) };
     let (record, next) = first(store, &new, record).await;
-    let sibling = CertificateRecord { sibling_of: Some(record.fingerprint), ..certificate(100 + device, new.transaction.id) };
+    let sibling =
+        CertificateRecord { sibling_of: Some(record.fingerprint), ..of_device(100 + device, device, new.transaction.id) };
     let last = Conclusion { attempt: next.id, ..issued(&new, sibling.clone()) };
     assert_eq!(store.conclude(last).await.expect("concludes"), Concluded::Done);
     [record, sibling]
+}
+
+/// A certificate by number, of another device than its number says.
+fn of_device(number: u32, device: u32, transaction: TransactionId) -> CertificateRecord {
+    CertificateRecord { device: certificate(device, transaction).device, ..certificate(number, transaction) }
 }
 
 async fn statuses(store: &Store, records: &[CertificateRecord]) -> Vec<CertificateStatus> {
@@ -73,6 +79,17 @@ pub(crate) async fn a_pair_is_superseded_and_revoked_whole(store: Store) {
     assert_eq!(statuses(&store, &new).await, [CertificateStatus::Revoked; 2], "revoked stays revoked");
     assert_eq!(store.sibling(&next.fingerprint).await.expect("reads"), None);
     assert_eq!(store.issued_to_device("routers", "S1", at(0)).await.expect("counts"), 1);
+}
+
+/// A device with a pair has not come back for another certificate, and has one.
+pub(crate) async fn a_pair_counts_as_one_certificate(store: Store) {
+    let [first, sibling] = pair(&store, 1, None).await;
+    assert_eq!(first.profile, sibling.profile);
+    let figures = store.figures("routers", at(-10), std::time::Duration::from_secs(3600)).await.expect("reads");
+    let figures = &figures[&first.profile];
+    assert_eq!((figures.devices, figures.issued, figures.returned), (1, 1, 0));
+    let census = store.census("routers").await.expect("reads");
+    assert_eq!(census.iter().map(|one| one.count).sum::<u64>(), 1);
 }
 
 pub(crate) async fn a_pair_that_comes_to_nothing_leaves_nothing_valid(store: Store) {

@@ -126,13 +126,13 @@ pub(super) fn figures(
     let mut statement = connection.prepare_cached(
         "SELECT c.profile, count(DISTINCT c.device), count(DISTINCT CASE WHEN EXISTS (
                     SELECT 1 FROM certificates n INDEXED BY certificates_of_device
-                    WHERE n.device = c.device AND n.device_group = c.device_group AND n.number <> c.number
+                    WHERE n.device = c.device AND n.device_group = c.device_group AND n.number <> c.number AND n.sibling_of IS NULL
                       AND n.issued_at >= c.issued_at
                       AND n.issued_at <= c.issued_at + min(?3, (c.not_after - c.not_before) / 2)
                       AND (n.issued_at > c.issued_at OR n.number > c.number)
                 ) THEN c.device END)
          FROM certificates c INDEXED BY certificates_by_age
-         WHERE c.issued_at >= ?2 AND c.device_group = ?1 AND c.device IS NOT NULL GROUP BY c.profile",
+         WHERE c.issued_at >= ?2 AND c.device_group = ?1 AND c.device IS NOT NULL AND c.sibling_of IS NULL GROUP BY c.profile",
     )?;
     let mut rows = statement.query(params![group, time(since), within])?;
     while let Some(row) = rows.next()? {
