@@ -88,6 +88,7 @@ impl Lab {
             .lines()
             .filter(|l| !l.starts_with("challenge") && !l.starts_with("renewal"))
             .fold(String::new(), |all, line| all + line + "\n");
+        let transport = ROUTERS.replace("[enforce]", "signer-key = \"may-differ\"\n[enforce]");
         let renewable = ROUTERS.replace(", window = \"30d\"", "");
         let world = World::new(&[
             ("routers", ROUTERS),
@@ -97,6 +98,7 @@ impl Lab {
             ("closed", &closed),
             ("renewable", &renewable),
             ("others", &renewable),
+            ("transport", &transport),
         ]);
         let ra = Arc::clone(&world.snapshot.load().ra.decrypters[0].certificate);
         Self { world, lines: Lines::default(), ra, rows: Mutex::default() }
@@ -486,9 +488,9 @@ async fn taken(lab: &Lab) -> String {
     )
     .await;
     let (signer, subject) = (lab.device(), lab.device());
-    let challenge = lab.challenge().await;
+    let challenge = lab.world.challenge("transport").await;
     let mismatched = Draft::request(&signer, &subject.csr("r22", Some(&challenge)), &lab.ra).der();
-    lab.post("a mismatched key: the request is for another key than the message is signed with", &mismatched).await;
+    lab.post_to("transport", "a first request signed by another key than its own, where `signer-key` lets it", &mismatched).await;
     let challenge = lab.challenge().await;
     let message = lab.enroll("routers", &lab.device(), "r23", &challenge).await;
     let first = lab.post("replayed: the octets of a request that was granted", &message).await;
