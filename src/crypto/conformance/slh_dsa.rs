@@ -62,11 +62,14 @@ pub(super) fn acvp_key_generation(backend: Backend) {
     assert_eq!(seen, if all { 12 } else { 6 });
 }
 
+/// A private and its public key.
+type KeyPair = (Vec<u8>, Vec<u8>);
+
 /// What the other implementation does with one parameter set.
 struct Other {
     set: SlhDsa,
     /// Of three seeds: the private and the public key.
-    key: fn([&[u8]; 3]) -> (Vec<u8>, Vec<u8>),
+    key: fn([&[u8]; 3]) -> KeyPair,
     /// By a private key, with PK.seed in place of randomness (FIPS 205 section 9.2, deterministic).
     sign: fn(&[u8], &[u8]) -> Vec<u8>,
     /// By a public key: message and signature.
