@@ -32,35 +32,34 @@ use tower::ServiceExt;
 struct Way {
     name: &'static str,
     endpoint: &'static str,
-    /// The key that is to be certified.
-    key: DeviceKey,
+    /// The keys that are to be certified, one for each enrollment of a round: a key that has many certificates takes longer to look up.
+    keys: Vec<DeviceKey>,
     /// The key that signs, if it is another.
     transport: Option<DeviceKey>,
     /// The key that the reply is encrypted to, if the signer's is not.
     reply: Option<ReplyKey>,
 }
 
-fn ways() -> Vec<Way> {
+fn ways(enrollments: usize) -> Vec<Way> {
     let key = |algorithm| DeviceKey::generate(algorithm).expect("a key");
     let kem = || Some(ReplyKey::generate(KeyAlgorithm::MlKem(MlKem::MlKem768)).expect("a key"));
-    let rsa = key(KeyAlgorithm::Rsa(2048));
-    let ml_dsa_44 = key(KeyAlgorithm::MlDsa44);
-    let ml_dsa_65 = key(KeyAlgorithm::MlDsa65);
-    let way = |name, endpoint, key: &DeviceKey, transport: Option<&DeviceKey>, reply| Way {
+    let (rsa, ml_dsa_44, ml_dsa_65) = (KeyAlgorithm::Rsa(2048), KeyAlgorithm::MlDsa44, KeyAlgorithm::MlDsa65);
+    let transport = key(rsa);
+    let way = |name, endpoint, algorithm, transport: Option<&DeviceKey>, reply| Way {
         name,
         endpoint,
-        key: key.clone(),
+        keys: (0..enrollments).map(|_| key(algorithm)).collect(),
         transport: transport.cloned(),
         reply,
     };
     vec![
-        way("RSA-2048 device, RSA-2048 RA", "ec", &rsa, None, None),
-        way("ML-DSA-65 device behind an RSA-2048 transport key, RSA-2048 RA", "ec", &ml_dsa_65, Some(&rsa), None),
-        way("ML-DSA-65 device, RSA-2048 RA, reply by password", "ec", &ml_dsa_65, None, None),
-        way("ML-DSA-44 device, ML-KEM-768 RA, reply to ML-KEM-768", "ec-pq", &ml_dsa_44, None, kem()),
-        way("ML-DSA-65 device, ML-KEM-768 RA, reply to ML-KEM-768", "ec-pq", &ml_dsa_65, None, kem()),
-        way("ML-DSA-65 device, ML-KEM-768 RA, reply by password", "ec-pq", &ml_dsa_65, None, None),
-        way("the same to ML-KEM-768, certificate signed by ML-DSA-65", "mldsa-pq", &ml_dsa_65, None, kem()),
+        way("RSA-2048 device, RSA-2048 RA", "ec", rsa, None, None),
+        way("ML-DSA-65 device behind an RSA-2048 transport key, RSA-2048 RA", "ec", ml_dsa_65, Some(&transport), None),
+        way("ML-DSA-65 device, RSA-2048 RA, reply by password", "ec", ml_dsa_65, None, None),
+        way("ML-DSA-44 device, ML-KEM-768 RA, reply to ML-KEM-768", "ec-pq", ml_dsa_44, None, kem()),
+        way("ML-DSA-65 device, ML-KEM-768 RA, reply to ML-KEM-768", "ec-pq", ml_dsa_65, None, kem()),
+        way("ML-DSA-65 device, ML-KEM-768 RA, reply by password", "ec-pq", ml_dsa_65, None, None),
+        way("the same to ML-KEM-768, certificate signed by ML-DSA-65", "mldsa-pq", ml_dsa_65, None, kem()),
     ]
 }
 
@@ -133,7 +132,7 @@ async fn main() {
     let instance = Instance::open(set_up(dir.path())).await.unwrap_or_else(|error| panic!("{error}"));
     let enroller = instance.enroller().clone();
     let service = ScepService::new(enroller.clone(), Arc::clone(instance.metrics()));
-    let ways = ways();
+    let ways = ways(enrollments);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
     let mut sizes = vec![(0, 0); ways.len()];
 
@@ -156,7 +155,7 @@ async fn main() {
             let mut messages = Vec::with_capacity(enrollments);
             for (number, (challenge, _)) in challenges.into_iter().enumerate() {
                 let request = Request {
-                    key: way.key.clone(),
+                    key: way.keys[number].clone(),
                     csr: CsrSource::Template {
                         subject: DistinguishedName::parse(&format!("CN=d-{at}-{round}-{number}"), true).expect("a name"),
                         subject_alt_names: Vec::new(),

@@ -133,8 +133,7 @@ impl Folder {
 
 /// `None` if another process holds it.
 fn take(path: &Path) -> Result<Option<Lock>, OpenError> {
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(OpenError::io(path))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(OpenError::io(path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Lock { _file: file })),
         Err(TryLockError::WouldBlock) => Ok(None),
