@@ -15,6 +15,7 @@ use crate::crypto::backend::Choice;
 use crate::policy::{DeviceGroup, ScepSettings};
 
 mod build;
+mod deadline_table;
 pub mod diagnostic;
 mod group_file;
 mod profile_file;

@@ -6,11 +6,13 @@
 //! devices fare under both, and says whether a gate trips. Nothing here reads or writes anything.
 
 pub mod choice;
+pub mod deadline;
 pub mod gate;
 pub mod plan;
 pub mod state;
 
 pub use choice::{Choice, ChoiceReason, DeviceKnowledge, Situation, choose};
+pub use deadline::{Deadline, Exception, Ruling};
 pub use gate::{Figures, Gate, GateReading, Gates, OnTrip, ReturnsGate, Threshold, Verdict, judge};
 pub use plan::{DevicePattern, Plan, Reach, Ring, Share};
 pub use state::{Phase, RolloutState};

@@ -55,6 +55,7 @@ impl ExplainArgs {
                 ("rule", text("rule")),
                 ("profile", text("profile")),
                 ("because", text("choice")),
+                ("exception", text("exception")),
                 ("issuer", text("issuer")),
                 ("signed with", text("signature")),
                 ("and besides with", text("alternative")),

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::diagnostic::{Diagnostic, Diagnostics, suggestion};
-use super::{Config, value};
+use super::diagnostic::{Diagnostic, Diagnostics, Severity, suggestion};
+use super::{Config, deadline_table, value};
 use crate::algorithm::{AlgorithmProfile, Form, IssuerRef, KeyRule, SignatureAlgorithm};
 use crate::crypto::RaIdentity;
 use crate::policy::enforce::Unlisted;
@@ -32,8 +32,15 @@ impl Snapshot {
     /// Builds the snapshot of a configuration, or says all that keeps it from being one.
     pub fn build(config: &Config, parts: Parts) -> Result<Snapshot, Diagnostics> {
         let findings = Snapshot::check(config, &parts.upstreams, parts.now);
-        if findings.has_errors() {
+        // Time alone makes a deadline pass. A start must not fail by it, which would take all other groups down with this one: its
+        // own requests are refused. A change of a running service is refused as a whole.
+        let lets_start = |finding: &Diagnostic| parts.generation == 1 && finding.code == deadline_table::PASSED;
+        let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+        if errors().any(|finding| !lets_start(finding)) {
             return Err(findings);
+        }
+        for finding in errors() {
+            tracing::error!(code = finding.code, "Requests of a group will be refused: {}.", finding.message);
         }
         let mut endpoints: Vec<Arc<Endpoint>> = endpoints(config).into_iter().map(Arc::new).collect();
         // The longest path first, so that /scep/a/b is not taken for /scep/a.
@@ -96,6 +103,11 @@ impl Snapshot {
                 && let Some(upstream) = open(issuer, "alternative-issuer", &mut checks)
             {
                 checks.signs(profile, upstream.as_ref(), &issuer.ca, signature, ["alternative-issuer", "alternative"]);
+            }
+        }
+        for (group, _) in &config.groups {
+            for (finding, key) in deadline_table::check(group, config, now) {
+                checks.at_group(finding, group, &key);
             }
         }
         checks.findings
@@ -508,6 +520,25 @@ mod tests {
             fs::write(&report, &found).unwrap();
         }
         assert!(fs::read_to_string(&report).unwrap_or_default() == found, "{} differs:\n{found}", report.display());
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_found_where_it_stands() {
+        let past = format!("{POLICY}[deadline]\nfrom = \"2020-01-01\"\n");
+        let report = findings(&past, PROFILE, able());
+        for part in ["error[deadline-passed]", "policies/devices.toml:", "what `ecdsa-p256` signs is classical only", "move `from`"] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
+        let exception = |until: &str| {
+            let exception = format!("{{ devices = [\"commonName=x\"], until = \"{until}\", why = \"late\" }}");
+            findings(&format!("{past}exceptions = [{exception}]\n"), PROFILE, able())
+        };
+        let report = exception("2090-01-01");
+        assert!(report.contains("warning[deadline-passed]") && !report.contains("error["), "{report}");
+        let report = exception("2020-02-01");
+        assert!(report.contains("error[deadline-passed]") && report.contains("warning[exception-ended]"), "{report}");
+        let future = past.replace("2020", "2090");
+        assert_eq!(findings(&future, PROFILE, able()), "");
     }
 
     /// A fallback may be needed at any time: its issuer has to be there too.

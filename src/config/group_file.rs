@@ -70,6 +70,7 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
     let matching = matching(&section("match", &schema::MATCH), &challenges);
     let ids = ids.filter(|ids| !ids.is_empty()).unwrap_or_else(|| DEVICE_ID.map(str::to_owned).to_vec());
     let profile = profile.map(|profile| profile.value).unwrap_or_default();
+    let deadline = super::deadline_table::read(&root, name, &ids, origins);
     let rollout = super::rollout_table::read(&root, name, &profile, &ids, origins);
     let group = DeviceGroup::new(GroupSettings {
         name: name.to_owned(),
@@ -77,6 +78,7 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
         priority: root.integer("priority", -1_000_000, 1_000_000).unwrap_or(0) as i32,
         profile,
         rollout,
+        deadline,
         device: ids,
         challenges,
         renewal,

@@ -46,7 +46,8 @@ pub(super) fn read(root: &Reader<'_>, name: &str, profile: &str, device_ids: &[S
     Some(Plan { candidate: candidate?.value, devices, share: share?, rings, gates })
 }
 
-fn devices(table: &Reader<'_>, labels: &[&str]) -> Vec<DevicePattern> {
+/// The devices of `devices`, each of which the group could know.
+pub(super) fn devices(table: &Reader<'_>, labels: &[&str]) -> Vec<DevicePattern> {
     let found = table.parsed_list("devices", |text| {
         let pattern = DevicePattern::parse(text)?;
         if labels.contains(&pattern.label()) {
@@ -94,7 +95,7 @@ fn rings(table: &Reader<'_>, labels: &[&str], share: Share) -> Vec<Ring> {
 }
 
 /// Reads `2027-01-10` (its beginning, UTC) or `2027-01-10T06:00:00Z`.
-fn date(text: &str) -> Result<Timestamp, String> {
+pub(super) fn date(text: &str) -> Result<Timestamp, String> {
     let day = text.parse::<Date>().ok().filter(|_| text.len() == "2027-01-10".len());
     let begins = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|begins| begins.timestamp());
     begins

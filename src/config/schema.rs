@@ -56,6 +56,8 @@ pub static GROUP_FILE: &[&TableSchema] = &[
     &RING,
     &GATES,
     &RETURNS,
+    &DEADLINE,
+    &EXCEPTION,
     &DEVICE,
     &SCEP,
     &AUTHENTICATE,
@@ -244,6 +246,7 @@ pub static GROUP: TableSchema = table(
         key("priority", "integer", "`0`", "Among the groups of a shared endpoint, the highest that matches wins."),
         key("profile", "string", "", "The algorithm profile: the one line that changes in a migration."),
         key("rollout", "table", "none", "Another profile that is tried on some devices first."),
+        key("deadline", "table", "none", "The day from which on nothing is signed classically alone."),
         key("device", "table", "", "What tells a device."),
         key("scep", "table", "", "How the endpoint `/scep/NAME` speaks SCEP."),
         key("authenticate", "table", "", "Who is let in. Without it nobody is."),
@@ -319,6 +322,26 @@ pub static RETURNS: TableSchema = table(
     "Devices that come back. A certificate that is past half of its life is renewed, which is no return.",
     &[key("within", "duration", "`24h`", "How soon counts."), key("more-than", "threshold", "`+5%`", "How many are too many.")],
 );
+
+pub static DEADLINE: TableSchema = table(
+    "deadline",
+    "The day from which on this group gets no signature that is classical only. Profiles whose signature, alternative signature or sibling is post-quantum are not touched. See [Moving a group](migration.md#deadlines).",
+    &[
+        key("from", "date", "", "From then on: `\"2028-01-01\"` (0:00 UTC), or `\"2028-01-01T06:00:00Z\"`."),
+        key("exceptions", "array of tables", "", "Devices that may be late."),
+    ],
+);
+
+pub static EXCEPTION: TableSchema = TableSchema {
+    name: "deadline.exceptions",
+    repeated: true,
+    doc: "Devices that may be late. Of several exceptions for a device the one that ends last counts.",
+    keys: &[
+        key("devices", "devices", "", "Which, by the identifier that `[device]` gives them. `*` stands for any text."),
+        key("until", "date", "", "Until when: `\"2028-06-30\"` is the end of that day (UTC)."),
+        key("why", "string", "", "Why; the audit log says so with each certificate."),
+    ],
+};
 
 pub static DEVICE: TableSchema = table(
     "device",

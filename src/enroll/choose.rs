@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use super::authenticate::Authenticated;
 use super::core::Core;
 use super::stage::{Flow, Step};
-use super::{EnrollError, EnrollmentRequest};
+use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
 use crate::algorithm::AlgorithmProfile;
 use crate::inventory::Transaction;
 use crate::policy::DeviceGroup;
-use crate::rollout::{self, Choice, DeviceKnowledge, Situation};
+use crate::rollout::{self, Choice, DeviceKnowledge, Ruling, Situation};
 use crate::x509::Certificate;
 
 /// A request whose profile is chosen.
@@ -29,6 +29,29 @@ pub(super) struct ChosenProfile {
     pub(super) choice: Choice,
     /// The device, where the choice needed to know it.
     pub(super) device: Option<String>,
+    /// What the deadline of the group says of it.
+    pub(super) ruling: Ruling,
+}
+
+impl ChosenProfile {
+    /// The refusal, if the deadline of the group has passed and nothing excepts the device.
+    pub(super) fn too_late(&self, group: &DeviceGroup) -> Option<Rejection> {
+        let deadline = group.deadline.as_ref().filter(|_| self.ruling == Ruling::Passed)?;
+        let device = self.device.as_deref().unwrap_or("a device that nothing tells");
+        let why = format!(
+            "profile {:?} signs classically only, which ended for this group at {}, and no exception covers {device}",
+            self.profile.name, deadline.from
+        );
+        Some(Rejection::new(RejectionCode::DeadlinePassed, why))
+    }
+
+    /// The exception that let it through.
+    pub(super) fn exception(&self) -> Option<String> {
+        match &self.ruling {
+            Ruling::Excepted(exception) => Some(exception.to_string()),
+            Ruling::Free | Ruling::Passed => None,
+        }
+    }
 }
 
 /// The step.
@@ -43,9 +66,11 @@ impl Step<Authenticated> for Choose {
         let request = &grouped.recorded.request;
         let renews = authenticated.proof.renews().map(Arc::as_ref);
         let chosen = Arc::new(choose(&self.0, request, &grouped.group, renews, self.0.now()).await?);
-        // Set once per request: the cell is fresh.
-        let _ = grouped.recorded.chosen.set(Arc::clone(&chosen));
-        Ok(Flow::Continue(Chosen { authenticated, chosen }))
+        grouped.recorded.chosen.store(Some(Arc::clone(&chosen)));
+        Ok(match chosen.too_late(&grouped.group) {
+            Some(rejection) => Flow::Stop(Outcome::Refused(rejection)),
+            None => Flow::Continue(Chosen { authenticated, chosen }),
+        })
     }
 }
 
@@ -95,5 +120,12 @@ pub(super) async fn choose(
     let profile = request.snapshot.profiles.get(&choice.profile).cloned().ok_or_else(|| {
         EnrollError::Internal(format!("group {:?}: profile {:?} is not in the snapshot", group.name, choice.profile))
     })?;
-    Ok(ChosenProfile { profile, choice, device })
+    let ruling = match &group.deadline {
+        Some(deadline) if !profile.is_post_quantum() && deadline.is_past(now) => {
+            device = device.or_else(|| group.identify(&request.csr, renews));
+            deadline.rule(false, device.as_deref(), now)
+        }
+        _ => Ruling::Free,
+    };
+    Ok(ChosenProfile { profile, choice, device, ruling })
 }

@@ -36,6 +36,8 @@ pub struct Explanation {
     pub chosen_by: Option<String>,
     /// Why it is this profile.
     pub choice: Option<String>,
+    /// The exception from the deadline of the group that lets it through.
+    pub exception: Option<String>,
     /// The issuer: `upstream/ca`.
     pub issuer: Option<String>,
     /// What would sign.
@@ -95,10 +97,14 @@ impl Enroller {
         told.rule = Some(if assume_authenticated { "assumed: the credential was not looked at".into() } else { proof.rule() });
         let renews = proof.renews().map(Arc::as_ref);
         let chosen = choose::choose(core, request, &group, renews, now).await?;
-        let profile = chosen.profile;
+        let profile = Arc::clone(&chosen.profile);
         told.profile = Some(profile.name.clone());
         told.chosen_by = Some(chosen.choice.why.code().to_owned());
         told.choice = Some(chosen.choice.why.to_string());
+        told.exception = chosen.exception();
+        if let Some(rejection) = chosen.too_late(&group) {
+            return Ok(refused(told, &rejection));
+        }
         let (upstream, permit) = match permit(core, request, &group, &profile, renews, now).await? {
             Ok(permitted) => permitted,
             Err(rejection) => return Ok(refused(told, &rejection)),

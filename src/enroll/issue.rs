@@ -133,17 +133,21 @@ pub(super) fn new_transaction(core: &Core, ordered: &Ordered, state: Transaction
         held_by: Some(core.node.clone()),
         held_until: Some(after(now, LEASE)),
     });
-    let event = AuditEvent {
+    let chosen = &ordered.permitted.chosen;
+    let mut event = AuditEvent {
         at: now,
         event: if attempt.is_some() { "order.placed" } else { "approval.requested" }.into(),
         actor: "device".into(),
         object: transaction.id.to_string(),
         fields: fields(json!({
             "group": order.group, "rule": order.rule, "profile": order.profile,
-            "chosen_by": ordered.permitted.chosen.choice.why.code(), "subject": transaction.subject,
+            "chosen_by": chosen.choice.why.code(), "subject": transaction.subject,
             "source": transaction.source, "snapshot": order.snapshot, "changes": ordered.permitted.permit.changes,
         })),
     };
+    if let Some(exception) = chosen.exception() {
+        event.fields.insert("deadline_exception".into(), exception.into());
+    }
     let limit = match (&grouped.group.per_device, &order.device) {
         (Some(rule), Some(device)) => Some(DeviceLimit {
             group: order.group.clone(),

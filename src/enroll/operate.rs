@@ -16,6 +16,7 @@ use crate::inventory::{
     TransactionId, TransactionState,
 };
 use crate::policy::ChallengePolicy;
+use crate::rollout::Ruling;
 use crate::upstream::{IssuanceOrder, UpstreamError, crl_key_name};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
@@ -41,6 +42,14 @@ pub enum OperateError {
         /// How it stands.
         phase: crate::rollout::Phase,
     },
+    /// A rollout cannot be rolled back to what is no longer issued.
+    #[error("group {group:?} cannot go back to {profile}, which signs classically only: its deadline has passed; halt the rollout instead")]
+    BelowDeadline {
+        /// Which group.
+        group: String,
+        /// The profile that it would go back to.
+        profile: String,
+    },
     /// The group does not take one-time challenges.
     #[error(
         "group {0:?} takes no one-time challenges: add `challenge = {{ kind = \"one-time\" }}` to the [authenticate] table of its policy"
@@ -64,6 +73,18 @@ pub enum OperateError {
         id: TransactionId,
         /// The end of the ordered validity.
         ended: jiff::Timestamp,
+    },
+    /// The deadline of the group came while the request waited.
+    #[error(
+        "what {id} asked for would be signed classically only, which ended for group {group:?} at {from}: deny it, and let the device ask again"
+    )]
+    DeadlinePassed {
+        /// The transaction.
+        id: TransactionId,
+        /// The group.
+        group: String,
+        /// Its deadline.
+        from: jiff::Timestamp,
     },
     /// There is no such certificate.
     #[error("there is no certificate {0:?}")]
@@ -141,9 +162,17 @@ impl Enroller {
             return Err(OperateError::NotWaiting(id));
         }
         let order = stored_order(core, &waiting)?;
-        let now = core.now();
+        let (now, snapshot) = (core.now(), self.snapshot());
         if order.not_after <= now {
             return Err(OperateError::OrderEnded { id, ended: order.not_after });
+        }
+        // What a CA was asked for before the deadline is carried to its end; what waits for people was not asked for yet.
+        let group = snapshot.groups.get(&order.group);
+        let deadline = group.and_then(|group| group.deadline.as_ref()).filter(|_| waiting.state == TransactionState::AwaitingApproval);
+        if let Some(deadline) = deadline
+            && deadline.rule(order.is_post_quantum(), order.device.as_deref(), now) == Ruling::Passed
+        {
+            return Err(OperateError::DeadlinePassed { id, group: order.group, from: deadline.from });
         }
         let IssuerRef { upstream, ca } = pair::issuer_of_leg(&order, &waiting).clone();
         let attempt = Attempt {

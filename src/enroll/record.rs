@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME};
 use jiff::Timestamp;
@@ -31,8 +32,8 @@ pub struct Recorded {
     pub(super) key: TransactionKey,
     /// Set by the step that finds the group; read when the answer is counted and a refusal is written.
     pub(super) group: Arc<OnceLock<Arc<DeviceGroup>>>,
-    /// Set by the step that chooses the profile; read likewise.
-    pub(super) chosen: Arc<OnceLock<Arc<ChosenProfile>>>,
+    /// Set by the step that chooses the profile, and by a later one that falls back to another; read likewise.
+    pub(super) chosen: Arc<ArcSwapOption<ChosenProfile>>,
 }
 
 /// The layer.
@@ -78,7 +79,7 @@ where
             let settled = match recall(&core, &request, &key).await? {
                 Recall::Reply(reply) => {
                     let (group, profile) = labels(&request, &seen);
-                    core.metrics.enrollment(request.protocol, group, profile, "replayed");
+                    core.metrics.enrollment(request.protocol, group, &profile, "replayed");
                     return Ok(Answer { outcome: None, reply });
                 }
                 Recall::Outcome(outcome) => Settled::recorded(deliverable(&request, outcome)),
@@ -105,7 +106,7 @@ where
 #[derive(Default)]
 struct Seen {
     group: Arc<OnceLock<Arc<DeviceGroup>>>,
-    chosen: Arc<OnceLock<Arc<ChosenProfile>>>,
+    chosen: Arc<ArcSwapOption<ChosenProfile>>,
 }
 
 /// What makes a request's transaction unique.
@@ -311,6 +312,7 @@ async fn complete(
         None => Bytes::from(core.encode(&request.reply, &outcome).await?),
     };
     let (group_name, profile) = labels(request, seen);
+    let profile = profile.as_str();
     match &outcome {
         Outcome::Refused(rejection) => {
             core.metrics.denial(group_name, rejection.code.name());
@@ -388,7 +390,7 @@ async fn refuse(
 
 /// Remembers which device was refused under which profile, while its group tries a candidate.
 async fn note_setback(core: &Core, seen: &Seen, rejection: &Rejection) -> Result<(), EnrollError> {
-    let (Some(group), Some(chosen)) = (seen.group.get(), seen.chosen.get()) else { return Ok(()) };
+    let (Some(group), Some(chosen)) = (seen.group.get(), seen.chosen.load_full()) else { return Ok(()) };
     let Some(device) = &chosen.device else { return Ok(()) };
     if group.rollout.is_none() || rejection.code.is_unauthenticated() {
         return Ok(());
@@ -419,11 +421,12 @@ fn shortened(text: &str) -> String {
 
 /// Labels for metrics: names out of the configuration only. A request that was not matched to a group counts for the endpoint's only
 /// one, or for none; one that ended before its profile was chosen counts for that of the group.
-fn labels<'a>(request: &'a EnrollmentRequest, seen: &'a Seen) -> (&'a str, &'a str) {
+fn labels<'a>(request: &'a EnrollmentRequest, seen: &'a Seen) -> (&'a str, String) {
     let group = seen.group.get().or(match request.endpoint.groups.as_slice() {
         [only] => Some(only),
         _ => None,
     });
-    let profile = seen.chosen.get().map(|chosen| chosen.profile.name.as_str());
-    group.map_or(("", ""), |group| (&group.name, profile.unwrap_or(&group.profile)))
+    let chosen = seen.chosen.load();
+    let profile = |group: &DeviceGroup| chosen.as_ref().map_or(&group.profile, |chosen| &chosen.profile.name).clone();
+    group.map_or(("", String::new()), |group| (&group.name, profile(group)))
 }

@@ -64,6 +64,8 @@ pub enum RejectionCode {
     NotDeliverable,
     /// The reply would be larger than the profile allows.
     ReplyTooLarge,
+    /// The profile signs classically only, and the deadline of the group has passed.
+    DeadlinePassed,
     /// People said no.
     Denied,
     /// The issuer said no.
@@ -95,6 +97,7 @@ impl RejectionCode {
             RejectionCode::LimitReached => "limit-reached",
             RejectionCode::NotDeliverable => "not-deliverable",
             RejectionCode::ReplyTooLarge => "reply-too-large",
+            RejectionCode::DeadlinePassed => "deadline-passed",
             RejectionCode::Denied => "denied",
             RejectionCode::UpstreamRejected => "upstream-rejected",
             RejectionCode::UpstreamMisbehaved => "upstream-misbehaved",
@@ -126,6 +129,7 @@ impl RejectionCode {
             RejectionCode::LimitReached,
             RejectionCode::NotDeliverable,
             RejectionCode::ReplyTooLarge,
+            RejectionCode::DeadlinePassed,
             RejectionCode::Denied,
             RejectionCode::UpstreamRejected,
             RejectionCode::UpstreamMisbehaved,
@@ -165,6 +169,7 @@ impl RejectionCode {
             RejectionCode::LimitReached => "The device has reached its limit of certificates.",
             RejectionCode::NotDeliverable => "The reply could not be encrypted to this key.",
             RejectionCode::ReplyTooLarge => "The reply would be too large.",
+            RejectionCode::DeadlinePassed => "Classical certificates are no longer issued to this group.",
             RejectionCode::Denied => "The request was denied.",
             RejectionCode::UpstreamRejected | RejectionCode::UpstreamMisbehaved => "The certification authority refused.",
             RejectionCode::NotFound => "There is no such object.",

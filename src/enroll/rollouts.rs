@@ -13,6 +13,7 @@ use super::{EnrollError, Enroller};
 use crate::inventory::{AuditEvent, RolloutChange, Setback, SetbackSearch};
 use crate::policy::DeviceGroup;
 use crate::rollout::{Figures, OnTrip, Phase, Plan, ReturnsGate, RolloutState, Verdict, judge};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{GateMetric, RolloutMetric};
 
 /// How many devices that fared badly a report names.
@@ -129,6 +130,9 @@ impl Enroller {
         let snapshot = self.snapshot();
         let group = snapshot.groups.get(group).ok_or_else(|| OperateError::NoSuchGroup(group.to_owned()))?;
         let plan = group.rollout.as_ref().ok_or_else(|| OperateError::NoRollout(group.name.clone()))?;
+        if phase == Phase::RolledBack && too_late_for(&snapshot, group, core.now()) {
+            return Err(OperateError::BelowDeadline { group: group.name.clone(), profile: group.profile.clone() });
+        }
         let why = if reason.is_empty() { "an operator said so".to_owned() } else { reason.to_owned() };
         let by = format!("operator:{operator}");
         let state = state_of(group, plan, phase, core.now(), why, by);
@@ -153,7 +157,7 @@ impl Enroller {
             if phase == Phase::Running
                 && let Some(why) = judged.verdict.trip()
             {
-                stopped += usize::from(stop(core, group, plan, &judged, why, now).await?);
+                stopped += usize::from(stop(core, group, plan, &judged, why, too_late_for(&snapshot, group, now), now).await?);
                 judged.state = core.inventory.rollout(&group.name, &plan.candidate).await?;
             }
             metrics.push(metric(group, plan, &judged, now));
@@ -177,6 +181,12 @@ async fn look(core: &Core, group: &DeviceGroup, plan: &Plan, now: Timestamp) -> 
     Ok(Judged { state, since, figures, verdict })
 }
 
+/// Whether the profile that a group is on is below its deadline by now.
+fn too_late_for(snapshot: &Snapshot, group: &DeviceGroup, now: Timestamp) -> bool {
+    let classical = || snapshot.profile_of(group).is_some_and(|profile| !profile.is_post_quantum());
+    group.deadline.as_ref().is_some_and(|deadline| deadline.is_past(now)) && classical()
+}
+
 /// Writes that a gate tripped; `false` if another node was faster.
 async fn stop(
     core: &Core,
@@ -184,11 +194,14 @@ async fn stop(
     plan: &Plan,
     judged: &Judged,
     why: String,
+    too_late: bool,
     now: Timestamp,
 ) -> Result<bool, EnrollError> {
-    let phase = match plan.gates.on_trip {
-        OnTrip::Halt => Phase::Halted,
-        OnTrip::RollBack => Phase::RolledBack,
+    // Back to what is no longer issued would leave all devices without.
+    let (phase, why) = match plan.gates.on_trip {
+        OnTrip::RollBack if !too_late => (Phase::RolledBack, why),
+        OnTrip::RollBack => (Phase::Halted, format!("{why}; it is not rolled back, which the deadline of the group rules out")),
+        OnTrip::Halt => (Phase::Halted, why),
     };
     let state = state_of(group, plan, phase, now, why, "system".to_owned());
     let event = event(&state, group, Some(judged));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{ChallengePolicy, Denial, Matching, Permit, PermitInput, Rules, Verdict};
-use crate::rollout::Plan;
+use crate::rollout::{Deadline, Plan};
 use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
 
 /// A validated device group (`policies/NAME.toml`).
@@ -20,6 +20,8 @@ pub struct DeviceGroup {
     pub profile: String,
     /// Another profile that is tried on some of its devices.
     pub rollout: Option<Plan>,
+    /// From when on it gets no signature that is classical only.
+    pub deadline: Option<Deadline>,
     /// Selectors that tell a device (`subject.serialNumber`, `subject.commonName`, `san.dns`, …), the first that has a value wins.
     pub device: Vec<String>,
     /// The ways in by challenge; empty is none.
@@ -55,6 +57,8 @@ pub struct GroupSettings {
     pub profile: String,
     /// Another profile that is tried on some of its devices.
     pub rollout: Option<Plan>,
+    /// From when on it gets no signature that is classical only.
+    pub deadline: Option<Deadline>,
     /// Selectors that tell a device.
     pub device: Vec<String>,
     /// The ways in by challenge.
@@ -86,6 +90,7 @@ impl DeviceGroup {
             priority,
             profile,
             rollout,
+            deadline,
             device,
             challenges,
             renewal,
@@ -103,6 +108,7 @@ impl DeviceGroup {
             priority,
             profile,
             rollout,
+            deadline,
             device,
             challenges,
             renewal,

@@ -77,6 +77,12 @@ impl IssuanceOrder {
         Duration::try_from(self.not_after.duration_since(self.not_before)).unwrap_or_default()
     }
 
+    /// Whether no quantum computer is known to forge what is ordered: by the signature, the alternative one, or the sibling's.
+    pub fn is_post_quantum(&self) -> bool {
+        let beside = self.alternative.into_iter().chain(self.sibling.as_ref().map(|sibling| sibling.signature));
+        std::iter::once(self.signature).chain(beside).any(SignatureAlgorithm::is_post_quantum)
+    }
+
     /// The order for the sibling, bound to the first certificate of the pair if `related` says so; `None` if it is no order for a
     /// pair.
     pub fn for_sibling(&self, related: Option<RelatedCertificate>) -> Option<IssuanceOrder> {

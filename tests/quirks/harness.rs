@@ -364,6 +364,7 @@ fn group(profile: &str) -> DeviceGroup {
     };
     DeviceGroup::new(GroupSettings {
         rollout: None,
+        deadline: None,
         name: "routers".into(),
         description: String::new(),
         priority: 0,
