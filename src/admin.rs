@@ -13,6 +13,7 @@ mod audit;
 mod certificates;
 mod challenges;
 mod configuration;
+mod devices;
 mod rollouts;
 mod transactions;
 

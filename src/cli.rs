@@ -15,6 +15,7 @@ pub mod challenge;
 pub mod change_profile;
 pub mod check_config;
 pub mod connect;
+pub mod device;
 pub mod enroll;
 pub mod explain;
 pub mod group;
@@ -113,6 +114,9 @@ pub enum Command {
     /// Device groups
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// Devices that cannot digest a profile: what was learned of them
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
     /// Algorithm profiles
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
@@ -300,6 +304,7 @@ async fn run_async(global: &Global, command: Command) -> Outcome {
         Command::Certificate(command) => command.run(global).await,
         Command::Group(command) => command.run(global).await,
         Command::Profile(command) => command.run(global).await,
+        Command::Device(command) => command.run(global).await,
         Command::Rollout(command) => command.run(global).await,
         Command::Ca(command) => command.run(global).await,
         Command::Ra(command) => command.run(global).await,

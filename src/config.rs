@@ -17,6 +17,7 @@ use crate::policy::{DeviceGroup, ScepSettings};
 mod build;
 mod deadline_table;
 pub mod diagnostic;
+mod fallback_table;
 mod group_file;
 mod profile_file;
 mod reader;
@@ -282,6 +283,11 @@ struct Origins {
 impl Origins {
     fn note(&mut self, path: String, origin: &Origin) {
         self.all.insert(path, origin.clone());
+    }
+
+    /// Whether a path was noted.
+    fn has(&self, path: &str) -> bool {
+        self.all.contains_key(path)
     }
 
     /// Points a finding at the first of these paths that is known.
@@ -727,6 +733,13 @@ mod tests {
         assert_eq!(rules.key_usage, crate::x509::KeyUsage::DIGITAL_SIGNATURE);
         assert_eq!((rules.names.dns.len(), rules.names.ip.len(), rules.names.add.len()), (1, 1, 1));
         assert!(gates.matching().challenge);
+        let deadline = gates.deadline.as_ref().unwrap();
+        let exception = &deadline.exceptions[0];
+        // The end of that day.
+        let [from, until] = [deadline.from, exception.until].map(|at| at.to_string());
+        assert_eq!((from.as_str(), until.as_str()), ("2090-01-01T00:00:00Z", "2090-07-01T00:00:00Z"));
+        assert_eq!((exception.devices[0].text(), exception.why.as_str()), ("OU=Old*", "the vendor is late"));
+        assert_eq!((gates.fallback.learn, gates.fallback.returns, gates.fallback.within.as_secs()), (true, 3, 12 * 3600));
 
         let slow = config.profile("slow").unwrap();
         assert_eq!((slow.max_reply, slow.validity.as_secs()), (Some(24 * 1024), 10 * 365 * 86_400));

@@ -16,15 +16,17 @@ use crate::x509::crl::{RevocationReason, RevokedCertificate};
 pub mod audit;
 #[cfg(test)]
 mod conformance;
+pub mod devices;
 pub mod rollouts;
 pub mod sqlite;
 
 pub use audit::{AuditEvent, AuditRecord};
+pub use devices::{DeviceFinding, DeviceStore};
 pub use rollouts::{Census, RolloutChange, RolloutStore, Setback, SetbackKind, SetbackSearch};
 
 /// The store.
 #[async_trait]
-pub trait Inventory: RolloutStore + Send + Sync {
+pub trait Inventory: RolloutStore + DeviceStore + Send + Sync {
     // --- transactions ---
 
     /// What is already known of a request: the stored reply to the very same message, the transaction with this key, or else an

@@ -7,12 +7,16 @@
 
 pub mod choice;
 pub mod deadline;
+pub mod evidence;
 pub mod gate;
+pub mod ladder;
 pub mod plan;
 pub mod state;
 
 pub use choice::{Choice, ChoiceReason, DeviceKnowledge, Situation, choose};
 pub use deadline::{Deadline, Exception, Ruling};
+pub use evidence::{Evidence, EvidenceKind, Given, Learning, weigh};
 pub use gate::{Figures, Gate, GateReading, Gates, OnTrip, ReturnsGate, Threshold, Verdict, judge};
+pub use ladder::{Rung, Stand, descend};
 pub use plan::{DevicePattern, Plan, Reach, Ring, Share};
 pub use state::{Phase, RolloutState};

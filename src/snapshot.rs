@@ -57,9 +57,16 @@ impl Snapshot {
             .or_else(|| self.endpoints.iter().filter(|endpoint| endpoint.default).find(fits))
     }
 
-    /// Every profile that a device of a group may get: the one that the group is on, then the candidate.
+    /// Every profile that a device of a group may get: the one that the group is on, then the candidate, then what these fall back to.
     pub fn profiles_of<'a>(&'a self, group: &'a DeviceGroup) -> impl Iterator<Item = &'a Arc<AlgorithmProfile>> {
-        group.profiles().filter_map(|name| self.profiles.get(name))
+        let mut found: Vec<&Arc<AlgorithmProfile>> = group.profiles().filter_map(|name| self.profiles.get(name)).collect();
+        let mut at = 0;
+        while let Some(profile) = found.get(at) {
+            let next = profile.fallback.as_deref().and_then(|name| self.profiles.get(name));
+            found.extend(next.filter(|next| !found.iter().any(|known| known.name == next.name)));
+            at += 1;
+        }
+        found.into_iter()
     }
 
     /// The RA's keys at an endpoint.

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Health, OpenMessage, Problem, audit, certificates, challenges, configuration, explain, rollouts, transactions};
+use super::{
+    Health, OpenMessage, Problem, audit, certificates, challenges, configuration, devices, explain, rollouts, transactions,
+};
 use crate::enroll::Enroller;
 use crate::inventory::Inventory;
 
@@ -134,6 +136,9 @@ impl Control {
             ("GET", ["v1", "certificates"]) => certificates::search(self, &call).await,
             ("GET", ["v1", "certificates", id]) => certificates::show(self, id).await,
             ("POST", ["v1", "certificates", id, "revoke"]) => certificates::revoke(self, &call, id).await,
+            ("GET", ["v1", "devices"]) => devices::list(self, &call).await,
+            ("GET", ["v1", "devices", group, device]) => devices::show(self, group, device).await,
+            ("POST", ["v1", "devices", group, device, "forget"]) => devices::forget(self, &call, group, device).await,
             ("GET", ["v1", "audit"]) => audit::list(self, &call).await,
             ("GET", ["v1", "audit", "verify"]) => audit::verify(self).await,
             ("POST", ["v1", "explain"]) => explain::explain(self, &call).await,

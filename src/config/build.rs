@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity, suggestion};
-use super::{Config, deadline_table, value};
+use super::{Config, deadline_table, fallback_table, value};
 use crate::algorithm::{AlgorithmProfile, Form, IssuerRef, KeyRule, SignatureAlgorithm};
 use crate::crypto::RaIdentity;
 use crate::policy::enforce::Unlisted;
@@ -106,7 +106,9 @@ impl Snapshot {
             }
         }
         for (group, _) in &config.groups {
-            for (finding, key) in deadline_table::check(group, config, now) {
+            for (finding, key) in
+                deadline_table::check(group, config, now).into_iter().chain(fallback_table::check(group, config))
+            {
                 checks.at_group(finding, group, &key);
             }
         }
@@ -526,7 +528,9 @@ mod tests {
     fn a_deadline_that_has_passed_is_found_where_it_stands() {
         let past = format!("{POLICY}[deadline]\nfrom = \"2020-01-01\"\n");
         let report = findings(&past, PROFILE, able());
-        for part in ["error[deadline-passed]", "policies/devices.toml:", "what `ecdsa-p256` signs is classical only", "move `from`"] {
+        for part in
+            ["error[deadline-passed]", "policies/devices.toml:", "what `ecdsa-p256` signs is classical only", "move `from`"]
+        {
             assert!(report.contains(part), "{part} is not in\n{report}");
         }
         let exception = |until: &str| {

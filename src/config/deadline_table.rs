@@ -71,7 +71,8 @@ pub(super) fn check(group: &DeviceGroup, config: &Config, now: Timestamp) -> Vec
     let candidate = group.rollout.as_ref().map(|plan| (plan.candidate.as_str(), "rollout.candidate"));
     for (name, key) in std::iter::once((group.profile.as_str(), "profile")).chain(candidate) {
         let Some(profile) = config.profile(name).filter(|profile| !profile.is_post_quantum()) else { continue };
-        let message = format!("what `{}` signs is classical only, and the deadline of this group was {}", profile.name, deadline.from);
+        let message =
+            format!("what `{}` signs is classical only, and the deadline of this group was {}", profile.name, deadline.from);
         let finding = match covered {
             true => Diagnostic::warning(PASSED, message).label("only devices with an exception are let through"),
             false => Diagnostic::error(PASSED, message).label("nobody would be let through"),

@@ -58,6 +58,7 @@ pub static GROUP_FILE: &[&TableSchema] = &[
     &RETURNS,
     &DEADLINE,
     &EXCEPTION,
+    &FALLBACK,
     &DEVICE,
     &SCEP,
     &AUTHENTICATE,
@@ -247,6 +248,7 @@ pub static GROUP: TableSchema = table(
         key("profile", "string", "", "The algorithm profile: the one line that changes in a migration."),
         key("rollout", "table", "none", "Another profile that is tried on some devices first."),
         key("deadline", "table", "none", "The day from which on nothing is signed classically alone."),
+        key("fallback", "table", "", "When a device gets the fallback of its profile because it cannot digest that."),
         key("device", "table", "", "What tells a device."),
         key("scep", "table", "", "How the endpoint `/scep/NAME` speaks SCEP."),
         key("authenticate", "table", "", "Who is let in. Without it nobody is."),
@@ -342,6 +344,21 @@ pub static EXCEPTION: TableSchema = TableSchema {
         key("why", "string", "", "Why; the audit log says so with each certificate."),
     ],
 };
+
+pub static FALLBACK: TableSchema = table(
+    "fallback",
+    "When a device gets the `fallback` of its profile because it cannot digest that: it was let in, and has shown so. A device that then signs with a certificate of that profile has shown the contrary. Replies over the budget of a profile fall back whatever stands here. See [Moving a group](migration.md#fallback).",
+    &[
+        key("learn", "boolean", "`true`", "Whether it is learned at all."),
+        key("returns", "integer", "`2`", "How many certificates of the profile a device must have been given in vain."),
+        key(
+            "within",
+            "duration",
+            "`24h`",
+            "Within which time. A certificate that is past half of its life is renewed, which shows nothing; a device that renews an older certificate than it was given shows it whenever it comes.",
+        ),
+    ],
+);
 
 pub static DEVICE: TableSchema = table(
     "device",

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::authenticate::Authenticated;
 use super::core::Core;
+use super::learn::{self, Lesson};
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
 use crate::algorithm::AlgorithmProfile;
@@ -31,6 +32,8 @@ pub(super) struct ChosenProfile {
     pub(super) device: Option<String>,
     /// What the deadline of the group says of it.
     pub(super) ruling: Ruling,
+    /// What the request has taught of its device.
+    pub(super) lesson: Lesson,
 }
 
 impl ChosenProfile {
@@ -66,6 +69,7 @@ impl Step<Authenticated> for Choose {
         let request = &grouped.recorded.request;
         let renews = authenticated.proof.renews().map(Arc::as_ref);
         let chosen = Arc::new(choose(&self.0, request, &grouped.group, renews, self.0.now()).await?);
+        learn::remember(&self.0, &chosen.lesson, &chosen.choice, self.0.now()).await?;
         grouped.recorded.chosen.store(Some(Arc::clone(&chosen)));
         Ok(match chosen.too_late(&grouped.group) {
             Some(rejection) => Flow::Stop(Outcome::Refused(rejection)),
@@ -92,7 +96,7 @@ pub(super) async fn may_be_chosen_otherwise(
 }
 
 /// Chooses the profile of a request. Where a rollout stands is read from the inventory each time, so that what a gate, an operator or
-/// another node did holds from the next request on. A group without a candidate costs nothing.
+/// another node did holds from the next request on. A group without a candidate, and a profile without a fallback, cost nothing.
 pub(super) async fn choose(
     core: &Core,
     request: &EnrollmentRequest,
@@ -108,7 +112,7 @@ pub(super) async fn choose(
             knowledge = core.inventory.device_knowledge(&group.name, device).await?;
         }
     }
-    let choice = rollout::choose(&Situation {
+    let mut choice = rollout::choose(&Situation {
         group: &group.name,
         incumbent: &group.profile,
         plan: group.rollout.as_ref(),
@@ -117,15 +121,24 @@ pub(super) async fn choose(
         knowledge: &knowledge,
         now,
     });
-    let profile = request.snapshot.profiles.get(&choice.profile).cloned().ok_or_else(|| {
-        EnrollError::Internal(format!("group {:?}: profile {:?} is not in the snapshot", group.name, choice.profile))
-    })?;
-    let ruling = match &group.deadline {
-        Some(deadline) if !profile.is_post_quantum() && deadline.is_past(now) => {
-            device = device.or_else(|| group.identify(&request.csr, renews));
-            deadline.rule(false, device.as_deref(), now)
-        }
-        _ => Ruling::Free,
+    let named = |name: &str| {
+        request
+            .snapshot
+            .profiles
+            .get(name)
+            .cloned()
+            .ok_or_else(|| EnrollError::Internal(format!("group {:?}: profile {name:?} is not in the snapshot", group.name)))
     };
-    Ok(ChosenProfile { profile, choice, device, ruling })
+    let mut profile = named(&choice.profile)?;
+    let late = group.deadline.as_ref().is_some_and(|deadline| deadline.is_past(now));
+    if profile.fallback.is_some() || late {
+        device = device.or_else(|| group.identify(&request.csr, renews));
+    }
+    let mut lesson = Lesson::default();
+    if profile.fallback.is_some() {
+        (choice, lesson) = learn::look(core, request, group, choice, device.as_deref(), renews, now).await?;
+        profile = named(&choice.profile)?;
+    }
+    let ruling = learn::ruling(group, &profile, device.as_deref(), now);
+    Ok(ChosenProfile { profile, choice, device, ruling, lesson })
 }

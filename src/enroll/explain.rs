@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::authenticate::{Proof, prove};
-use super::choose;
+use super::choose::{self, ChosenProfile};
 use super::enforce::permit;
 use super::inspect::names_of;
 use super::match_group::{choose, look_up};
-use super::select_profile::order;
+use super::select_profile::{Selection, select};
 use super::{EnrollError, Enroller, EnrollmentRequest, Rejection};
 use crate::policy::Approval;
 use crate::upstream::IssuanceOrder;
@@ -36,6 +36,8 @@ pub struct Explanation {
     pub chosen_by: Option<String>,
     /// Why it is this profile.
     pub choice: Option<String>,
+    /// What was learned of the device.
+    pub device: Vec<String>,
     /// The exception from the deadline of the group that lets it through.
     pub exception: Option<String>,
     /// The issuer: `upstream/ca`.
@@ -96,7 +98,7 @@ impl Enroller {
         };
         told.rule = Some(if assume_authenticated { "assumed: the credential was not looked at".into() } else { proof.rule() });
         let renews = proof.renews().map(Arc::as_ref);
-        let chosen = choose::choose(core, request, &group, renews, now).await?;
+        let chosen = Arc::new(choose::choose(core, request, &group, renews, now).await?);
         let profile = Arc::clone(&chosen.profile);
         told.profile = Some(profile.name.clone());
         told.chosen_by = Some(chosen.choice.why.code().to_owned());
@@ -105,21 +107,33 @@ impl Enroller {
         if let Some(rejection) = chosen.too_late(&group) {
             return Ok(refused(told, &rejection));
         }
+        told.device =
+            chosen.lesson.known.iter().map(|known| format!("cannot digest {}: {}", known.profile, known.detail)).collect();
         let (upstream, permit) = match permit(core, request, &group, &profile, renews, now).await? {
             Ok(permitted) => permitted,
             Err(rejection) => return Ok(refused(told, &rejection)),
         };
-        told.issuer = Some(format!("{}/{}", profile.issuer.upstream, profile.issuer.ca));
-        told.signature = Some(profile.signature.name().to_owned());
-        told.alternative = profile.alternative.map(|alternative| match profile.sibling() {
-            Some((_, issuer)) => format!("{alternative} by {issuer}, in a sibling"),
-            None => format!("{alternative} in the same certificate"),
-        });
-        let order = match order(request, &group, &proof, &profile, upstream.as_ref(), &permit, now)? {
-            Ok(order) => order,
+        let issuer = |told: &mut Explanation, chosen: &ChosenProfile| {
+            let profile = &chosen.profile;
+            told.profile = Some(profile.name.clone());
+            told.chosen_by = Some(chosen.choice.why.code().to_owned());
+            told.choice = Some(chosen.choice.why.to_string());
+            told.exception = chosen.exception();
+            told.issuer = Some(format!("{}/{}", profile.issuer.upstream, profile.issuer.ca));
+            told.signature = Some(profile.signature.name().to_owned());
+            told.alternative = profile.alternative.map(|alternative| match profile.sibling() {
+                Some((_, issuer)) => format!("{alternative} by {issuer}, in a sibling"),
+                None => format!("{alternative} in the same certificate"),
+            });
+        };
+        issuer(&mut told, &chosen);
+        let start = Selection { chosen, upstream, permit };
+        let (selection, order) = match select(core, request, &group, &proof, start, now).await? {
+            Ok(selected) => selected,
             Err(rejection) => return Ok(refused(told, &rejection)),
         };
-        told.certificate = Some(certificate_of(&order, permit.changes));
+        issuer(&mut told, &selection.chosen);
+        told.certificate = Some(certificate_of(&order, selection.permit.changes));
         let waits = match group.approval {
             Approval::Automatic => false,
             Approval::Manual => true,

@@ -21,6 +21,7 @@ use crate::inventory::{
     Attempt, AttemptId, AttemptResult, AttemptState, AuditEvent, CertificateRecord, CertificateStatus, Concluded, Conclusion,
     DeviceLimit, InventoryError, NewTransaction, Opened, Setback, SetbackKind, Transaction, TransactionId, TransactionState,
 };
+use crate::rollout::ChoiceReason;
 use crate::snapshot::Snapshot;
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
 use crate::x509::Certificate;
@@ -147,6 +148,17 @@ pub(super) fn new_transaction(core: &Core, ordered: &Ordered, state: Transaction
     };
     if let Some(exception) = chosen.exception() {
         event.fields.insert("deadline_exception".into(), exception.into());
+    }
+    if !chosen.lesson.known.is_empty() {
+        let known: Vec<&str> = chosen.lesson.known.iter().map(|known| known.profile.as_str()).collect();
+        event.fields.insert("cannot_digest".into(), known.into());
+    }
+    if chosen.lesson.held {
+        event.fields.insert("held".into(), "no profile of its ladder is left that its group may have".into());
+    }
+    if let ChoiceReason::Learned { from } | ChoiceReason::TooLarge { from, .. } = &chosen.choice.why {
+        event.fields.insert("fallback_from".into(), from.as_str().into());
+        event.fields.insert("fallback_because".into(), chosen.choice.why.to_string().into());
     }
     let limit = match (&grouped.group.per_device, &order.device) {
         (Some(rule), Some(device)) => Some(DeviceLimit {

@@ -43,7 +43,9 @@ pub enum OperateError {
         phase: crate::rollout::Phase,
     },
     /// A rollout cannot be rolled back to what is no longer issued.
-    #[error("group {group:?} cannot go back to {profile}, which signs classically only: its deadline has passed; halt the rollout instead")]
+    #[error(
+        "group {group:?} cannot go back to {profile}, which signs classically only: its deadline has passed; halt the rollout instead"
+    )]
     BelowDeadline {
         /// Which group.
         group: String,
@@ -89,6 +91,14 @@ pub enum OperateError {
     /// There is no such certificate.
     #[error("there is no certificate {0:?}")]
     NoSuchCertificate(String),
+    /// Nothing is known of the device.
+    #[error("nothing is known of device {device:?} in group {group:?}")]
+    NoSuchDevice {
+        /// The group.
+        group: String,
+        /// The device.
+        device: String,
+    },
     /// Several certificates fit.
     #[error("{0:?} fits several certificates: give more of the serial or fingerprint")]
     Ambiguous(String),
@@ -168,7 +178,8 @@ impl Enroller {
         }
         // What a CA was asked for before the deadline is carried to its end; what waits for people was not asked for yet.
         let group = snapshot.groups.get(&order.group);
-        let deadline = group.and_then(|group| group.deadline.as_ref()).filter(|_| waiting.state == TransactionState::AwaitingApproval);
+        let deadline =
+            group.and_then(|group| group.deadline.as_ref()).filter(|_| waiting.state == TransactionState::AwaitingApproval);
         if let Some(deadline) = deadline
             && deadline.rule(order.is_post_quantum(), order.device.as_deref(), now) == Ruling::Passed
         {

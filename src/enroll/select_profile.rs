@@ -6,13 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::authenticate::Proof;
+use super::choose::ChosenProfile;
 use super::core::{Core, after, before};
-use super::enforce::Permitted;
+use super::enforce::{Permitted, permit};
+use super::learn;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
 use crate::algorithm::{AlgorithmProfile, Form, size};
 use crate::policy::endpoint::ReplyShape;
 use crate::policy::{DeviceGroup, Permit};
+use crate::rollout::{Choice, ChoiceReason};
 use crate::upstream::{IssuanceOrder, SiblingOrder, UpstreamCa};
 use crate::x509::{Certificate, extension};
 
@@ -33,21 +36,68 @@ impl Step<Permitted> for SelectProfile {
     type Out = Ordered;
 
     async fn step(&self, permitted: Permitted) -> Result<Flow<Ordered>, EnrollError> {
-        let grouped = &permitted.authenticated.grouped;
-        let order = order(
-            &grouped.recorded.request,
-            &grouped.group,
-            &permitted.authenticated.proof,
-            &permitted.chosen.profile,
-            permitted.upstream.as_ref(),
-            &permitted.permit,
-            self.0.now(),
-        )?;
-        Ok(match order {
-            Ok(order) => Flow::Continue(Ordered { permitted, order }),
-            Err(rejection) => Flow::Stop(Outcome::Refused(rejection)),
-        })
+        let Permitted { authenticated, chosen, upstream, permit } = permitted;
+        let grouped = &authenticated.grouped;
+        let start = Selection { chosen, upstream, permit };
+        let selected =
+            select(&self.0, &grouped.recorded.request, &grouped.group, &authenticated.proof, start, self.0.now()).await?;
+        let (Selection { chosen, upstream, permit }, order) = match selected {
+            Ok(selected) => selected,
+            Err(rejection) => return Ok(Flow::Stop(Outcome::Refused(rejection))),
+        };
+        if let ChoiceReason::TooLarge { from, .. } = &chosen.choice.why {
+            self.0.metrics.fallback(&grouped.group.name, from, "size");
+            grouped.recorded.chosen.store(Some(Arc::clone(&chosen)));
+        }
+        Ok(Flow::Continue(Ordered { permitted: Permitted { authenticated, chosen, upstream, permit }, order }))
     }
+}
+
+/// A profile, and what policy makes of the request under it.
+pub(super) struct Selection {
+    pub(super) chosen: Arc<ChosenProfile>,
+    pub(super) upstream: Arc<dyn UpstreamCa>,
+    pub(super) permit: Permit,
+}
+
+/// Writes the order; where the reply would be too large, that of the first rung below under which it is not. Policy is asked anew for
+/// each rung. What a rung refuses is left out: the refusal is the first one.
+pub(super) async fn select(
+    core: &Core,
+    request: &EnrollmentRequest,
+    group: &DeviceGroup,
+    proof: &Proof,
+    start: Selection,
+    now: Timestamp,
+) -> Result<Result<(Selection, IssuanceOrder), Rejection>, EnrollError> {
+    let Selection { chosen, upstream, permit: permitted } = &start;
+    let mut rejection = match order(request, group, proof, &chosen.profile, upstream.as_ref(), permitted, now)? {
+        Ok(order) => return Ok(Ok((start, order))),
+        Err(rejection) if rejection.code == RejectionCode::ReplyTooLarge => rejection,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
+    let renews = proof.renews().map(Arc::as_ref);
+    let ladder = &chosen.choice.ladder;
+    for (index, name) in ladder.iter().enumerate() {
+        let Some(profile) = request.snapshot.profiles.get(name) else { continue };
+        let Ok((upstream, permit)) = permit(core, request, group, profile, renews, now).await? else { continue };
+        let Ok(order) = order(request, group, proof, profile, upstream.as_ref(), &permit, now)? else { continue };
+        let why = ChoiceReason::TooLarge { from: chosen.profile.name.clone(), why: rejection.detail };
+        let chosen = ChosenProfile {
+            profile: Arc::clone(profile),
+            choice: Choice { profile: name.clone(), why, ladder: ladder[index + 1..].to_vec() },
+            device: chosen.device.clone(),
+            ruling: learn::ruling(group, profile, chosen.device.as_deref(), now),
+            lesson: chosen.lesson.clone(),
+        };
+        return Ok(Ok((Selection { chosen: Arc::new(chosen), upstream, permit }, order)));
+    }
+    if !ladder.is_empty() {
+        rejection.detail.push_str(&format!(", and nothing below it does either: {}", ladder.join(", ")));
+    } else if chosen.profile.fallback.is_some() {
+        rejection.detail.push_str(", and the deadline of the group, or what the device has shown, rules out what is below it");
+    }
+    Ok(Err(rejection))
 }
 
 /// Writes the order.

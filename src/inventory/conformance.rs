@@ -12,6 +12,7 @@ pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod challenges;
 pub(crate) mod concurrency;
+pub(crate) mod devices;
 pub(crate) mod lifecycle;
 pub(crate) mod pairs;
 pub(crate) mod recall;
@@ -61,6 +62,9 @@ macro_rules! tests {
         $crate::inventory::conformance::tests!($make: rollouts {
             a_rollout_stands_where_it_was_put, a_setback_is_kept_once_a_device, figures_count_devices_and_not_requests,
             the_census_counts_valid_certificates,
+        });
+        $crate::inventory::conformance::tests!($make: devices {
+            what_was_learned_holds_until_it_is_taken_back, a_device_is_told_what_it_was_given,
         });
         $crate::inventory::conformance::tests!($make: concurrency {
             one_of_many_redeems_a_challenge, one_of_many_opens_a_transaction, a_limit_holds_under_concurrency,

@@ -16,16 +16,18 @@ use self::upkeep::Purge;
 use self::writer::Writer;
 use super::{
     Attempt, AuditEvent, AuditRecord, Census, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
-    Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction, RolloutChange, RolloutStore,
-    Setback, SetbackSearch, Statistics, Transaction, TransactionId, TransactionKey, TransactionState,
+    DeviceFinding, DeviceStore, Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction,
+    RolloutChange, RolloutStore, Setback, SetbackSearch, Statistics, Transaction, TransactionId, TransactionKey,
+    TransactionState,
 };
-use crate::rollout::{DeviceKnowledge, Figures, RolloutState};
+use crate::rollout::{DeviceKnowledge, Figures, Given, RolloutState};
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 mod attempts;
 mod audit;
 mod certificates;
 mod challenges;
+mod devices;
 #[cfg(test)]
 mod faults;
 mod readers;
@@ -306,6 +308,38 @@ impl RolloutStore for SqliteInventory {
     async fn census(&self, group: &str) -> Result<Vec<Census>, InventoryError> {
         let (group, now) = (group.to_owned(), (self.clock)());
         self.read_far(move |connection| rollouts::census(connection, &group, now)).await
+    }
+}
+
+#[async_trait]
+impl DeviceStore for SqliteInventory {
+    async fn given(&self, group: &str, device: &str, limit: usize) -> Result<Vec<Given>, InventoryError> {
+        self.near.read(|connection| devices::given(connection, group, device, limit))
+    }
+
+    async fn findings_of(&self, group: &str, device: &str) -> Result<Vec<DeviceFinding>, InventoryError> {
+        self.near.read(|connection| devices::of(connection, group, device))
+    }
+
+    async fn findings(&self, group: Option<&str>, limit: usize) -> Result<Vec<DeviceFinding>, InventoryError> {
+        let group = group.map(str::to_owned);
+        self.read_far(move |connection| devices::all(connection, group.as_deref(), limit)).await
+    }
+
+    async fn learn(&self, finding: DeviceFinding, event: AuditEvent) -> Result<bool, InventoryError> {
+        self.writer.write(move |write| devices::learn(write, &finding, event)).await
+    }
+
+    async fn unlearn(
+        &self,
+        group: &str,
+        device: &str,
+        profile: &str,
+        at: Timestamp,
+        event: AuditEvent,
+    ) -> Result<bool, InventoryError> {
+        let [group, device, profile] = [group, device, profile].map(str::to_owned);
+        self.writer.write(move |write| devices::unlearn(write, [&group, &device, &profile], at, event)).await
     }
 }
 

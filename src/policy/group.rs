@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{ChallengePolicy, Denial, Matching, Permit, PermitInput, Rules, Verdict};
-use crate::rollout::{Deadline, Plan};
+use crate::rollout::{Deadline, Learning, Plan};
 use crate::x509::{Certificate, DistinguishedName, SubjectAltName, VerifiedCsr};
 
 /// A validated device group (`policies/NAME.toml`).
@@ -22,6 +22,8 @@ pub struct DeviceGroup {
     pub rollout: Option<Plan>,
     /// From when on it gets no signature that is classical only.
     pub deadline: Option<Deadline>,
+    /// When it believes that a device cannot digest a profile.
+    pub fallback: Learning,
     /// Selectors that tell a device (`subject.serialNumber`, `subject.commonName`, `san.dns`, …), the first that has a value wins.
     pub device: Vec<String>,
     /// The ways in by challenge; empty is none.
@@ -59,6 +61,8 @@ pub struct GroupSettings {
     pub rollout: Option<Plan>,
     /// From when on it gets no signature that is classical only.
     pub deadline: Option<Deadline>,
+    /// When it believes that a device cannot digest a profile.
+    pub fallback: Learning,
     /// Selectors that tell a device.
     pub device: Vec<String>,
     /// The ways in by challenge.
@@ -91,6 +95,7 @@ impl DeviceGroup {
             profile,
             rollout,
             deadline,
+            fallback,
             device,
             challenges,
             renewal,
@@ -109,6 +114,7 @@ impl DeviceGroup {
             profile,
             rollout,
             deadline,
+            fallback,
             device,
             challenges,
             renewal,

@@ -62,6 +62,18 @@ pub enum ChoiceReason {
     Halted,
     /// The rollout was rolled back.
     RolledBack,
+    /// The device has shown that it cannot digest what was chosen for it.
+    Learned {
+        /// What was chosen for it.
+        from: String,
+    },
+    /// The reply would be too large under what was chosen for it.
+    TooLarge {
+        /// What was chosen for it.
+        from: String,
+        /// How large, in words.
+        why: String,
+    },
 }
 
 impl ChoiceReason {
@@ -77,6 +89,8 @@ impl ChoiceReason {
             ChoiceReason::Kept => "rollout-kept",
             ChoiceReason::Halted => "rollout-halted",
             ChoiceReason::RolledBack => "rollout-rolled-back",
+            ChoiceReason::Learned { .. } => "fallback-learned",
+            ChoiceReason::TooLarge { .. } => "fallback-size",
         }
     }
 }
@@ -98,6 +112,8 @@ impl std::fmt::Display for ChoiceReason {
             ChoiceReason::Kept => f.write_str("the rollout is halted, and the device has a certificate of the candidate already"),
             ChoiceReason::Halted => f.write_str("the rollout is halted, and the device has no certificate of the candidate yet"),
             ChoiceReason::RolledBack => f.write_str("the rollout was rolled back"),
+            ChoiceReason::Learned { from } => write!(f, "the device has shown that it cannot digest {from}"),
+            ChoiceReason::TooLarge { from, why } => write!(f, "under {from} {why}"),
         }
     }
 }

@@ -48,9 +48,8 @@ impl Deadline {
     /// The exception that covers a device now: of several, the one that ends last.
     pub fn exception(&self, device: Option<&str>, now: Timestamp) -> Option<&Exception> {
         let device = device?;
-        let covers = |exception: &&Exception| {
-            now < exception.until && exception.devices.iter().any(|pattern| pattern.matches(device))
-        };
+        let covers =
+            |exception: &&Exception| now < exception.until && exception.devices.iter().any(|pattern| pattern.matches(device));
         self.exceptions.iter().filter(covers).max_by_key(|exception| exception.until)
     }
 

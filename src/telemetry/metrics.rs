@@ -34,6 +34,7 @@ pub struct Metrics {
     rollout_gate: Family<GateLabels, Gauge<f64, AtomicU64>>,
     rollout_gate_limit: Family<GateLabels, Gauge<f64, AtomicU64>>,
     rollout_trips: Family<CandidateLabels, Counter>,
+    fallbacks: Family<FallbackLabels, Counter>,
 }
 
 /// How the rollout of a group stands.
@@ -123,6 +124,12 @@ impl Metrics {
         self.generation.set(generation);
     }
 
+    /// Counts a device that gets less than was chosen for it: `size` at each request, `learned` once.
+    pub fn fallback(&self, group: &str, profile: &str, reason: &'static str) {
+        let labels = FallbackLabels { group: group.to_owned(), profile: profile.to_owned(), reason };
+        self.fallbacks.get_or_create(&labels).inc();
+    }
+
     /// Counts work that was turned away before it was looked at: `connections`, `requests`, `source`, `slow`.
     pub fn shed(&self, reason: &'static str) {
         self.shed.get_or_create(&ShedLabels { reason }).inc();
@@ -206,6 +213,7 @@ impl Default for Metrics {
             rollout_gate: Family::default(),
             rollout_gate_limit: Family::default(),
             rollout_trips: Family::default(),
+            fallbacks: Family::default(),
             registry: Registry::default(),
         };
         registry.register("enrollments", "Answers to enrollment requests", metrics.enrollments.clone());
@@ -231,6 +239,11 @@ impl Default for Metrics {
         registry.register("rollout_gate", "Share of the candidate's devices that a gate looks at", metrics.rollout_gate.clone());
         registry.register("rollout_gate_limit", "Share at which the gate trips", metrics.rollout_gate_limit.clone());
         registry.register("rollout_trips", "Gates that stopped a rollout", metrics.rollout_trips.clone());
+        registry.register(
+            "fallbacks",
+            "Devices that get a fallback: by the size of a reply, or newly learned",
+            metrics.fallbacks.clone(),
+        );
         let version = vec![("version", env!("CARGO_PKG_VERSION")), ("crypto", "aws-lc")];
         registry.register("build", "What is running", Info::new(version));
         Self { registry, ..metrics }
@@ -292,6 +305,13 @@ struct WireLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     result: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FallbackLabels {
+    group: String,
+    profile: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
