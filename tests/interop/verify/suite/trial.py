@@ -24,7 +24,7 @@ class Trial:
                 if "expect" in job and job["kind"] not in verifier.heeds_crls:
                     continue
                 jobs.append({**job, "id": f"{section}/{row}/{at}", "row": (section, row)})
-        answers = verifier.check(jobs)
+        answers = verifier.check(jobs) if jobs else {}
         taken = []
         for job in jobs:
             result, why = answers[job["id"]]
@@ -51,7 +51,7 @@ class Trial:
                 path = self.work / f"{len(self.said)}-{len(copies)}.der"
                 path.write_bytes(octets)
                 copies.append({**job, field: str(path), "id": f"{job['id']}/{how}"})
-        for name, (result, _) in verifier.check(copies).items():
+        for name, (result, _) in (verifier.check(copies) if copies else {}).items():
             if result == "ok":
                 self.trouble.append(f"{verifier.name} says ok to a damaged copy: {name}")
         self.copies += len(copies)
