@@ -18,6 +18,7 @@ pub mod connect;
 pub mod device;
 pub mod enroll;
 pub mod explain;
+pub mod forecast;
 pub mod group;
 pub mod hash_challenge;
 pub mod init;
@@ -33,6 +34,7 @@ pub mod reload;
 pub mod rollout;
 pub mod serve;
 pub mod setup;
+pub mod shadow;
 pub mod status;
 
 /// Old devices speak SCEP. Ravelin answers them, decides by policy, and gets the certificate from the CA and with the algorithm

@@ -25,6 +25,7 @@ pub mod reference;
 mod rollout_table;
 pub mod schema;
 mod server_file;
+mod shadow_table;
 pub mod shipped;
 pub mod template;
 mod tree;
@@ -438,7 +439,8 @@ impl Loader {
         let group_names: Vec<&str> = groups.iter().map(|(group, _)| group.name.as_str()).collect();
         for (group, _) in groups {
             let candidate = group.rollout.as_ref().map(|plan| (plan.candidate.as_str(), "rollout.candidate"));
-            for (name, key) in [Some((group.profile.as_str(), "profile")), candidate].into_iter().flatten() {
+            let shadow = group.shadow.as_deref().map(|candidate| (candidate, "shadow.candidate"));
+            for (name, key) in [Some((group.profile.as_str(), "profile")), candidate, shadow].into_iter().flatten() {
                 let known = profiles.iter().any(|profile| profile.name == name);
                 if !known && !exists("algorithms", name) {
                     let names = profiles.iter().map(|profile| profile.name.as_str()).collect();
@@ -447,7 +449,7 @@ impl Loader {
             }
         }
         for profile in profiles {
-            let used = groups.iter().any(|(group, _)| group.profiles().any(|name| name == profile.name));
+            let used = groups.iter().any(|(group, _)| group.named_profiles().any(|name| name == profile.name));
             let issuers = [("issuer", Some(&profile.issuer)), ("alternative-issuer", profile.alternative_issuer.as_ref())];
             for (key, issuer) in issuers.into_iter().filter_map(|(key, issuer)| Some((key, issuer?))) {
                 if used && !file.upstreams.iter().any(|upstream| upstream.name == issuer.upstream) {
@@ -739,6 +741,7 @@ mod tests {
         let [from, until] = [deadline.from, exception.until].map(|at| at.to_string());
         assert_eq!((from.as_str(), until.as_str()), ("2090-01-01T00:00:00Z", "2090-07-01T00:00:00Z"));
         assert_eq!((exception.devices[0].text(), exception.why.as_str()), ("OU=Old*", "the vendor is late"));
+        assert_eq!(gates.shadow.as_deref(), Some("pair"));
         assert_eq!((gates.fallback.learn, gates.fallback.returns, gates.fallback.within.as_secs()), (true, 3, 12 * 3600));
 
         let slow = config.profile("slow").unwrap();

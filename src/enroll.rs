@@ -16,6 +16,7 @@ pub mod enforce;
 pub mod enroller;
 pub mod explain;
 pub mod fault;
+pub mod forecast;
 pub mod inspect;
 pub mod issue;
 mod learn;
@@ -31,6 +32,7 @@ pub mod request;
 pub mod rollouts;
 pub mod seal;
 pub mod select_profile;
+pub mod shadow;
 pub mod stage;
 mod stray;
 

@@ -18,15 +18,17 @@ pub mod audit;
 mod conformance;
 pub mod devices;
 pub mod rollouts;
+pub mod shadow;
 pub mod sqlite;
 
 pub use audit::{AuditEvent, AuditRecord};
-pub use devices::{DeviceFinding, DeviceStore};
+pub use devices::{DeviceFinding, DeviceStore, StandingPage};
 pub use rollouts::{Census, RolloutChange, RolloutStore, Setback, SetbackKind, SetbackSearch};
+pub use shadow::{ShadowOutcome, ShadowStore, ShadowTally, Spread};
 
 /// The store.
 #[async_trait]
-pub trait Inventory: RolloutStore + DeviceStore + Send + Sync {
+pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
     // --- transactions ---
 
     /// What is already known of a request: the stored reply to the very same message, the transaction with this key, or else an

@@ -8,6 +8,7 @@
 pub mod choice;
 pub mod deadline;
 pub mod evidence;
+pub mod forecast;
 pub mod gate;
 pub mod ladder;
 pub mod plan;

@@ -13,6 +13,7 @@ use crate::enroll::{EnrollError, Enroller};
 use crate::inventory::{Attempt, AttemptState, InventoryError, PurgeBefore, Transaction};
 
 mod gates;
+mod shadow;
 
 /// How often the worker looks for due work when nobody wakes it.
 const TICK: Duration = Duration::from_secs(1);
@@ -63,6 +64,7 @@ impl Worker {
         let upkeep = tokio::spawn(upkeep(self.enroller.clone(), self.retention));
         // Beside the rest: neither waits for the other.
         let gates = tokio::spawn(gates::watch(self.enroller.clone(), stop.clone()));
+        let shadows = tokio::spawn(shadow::run(self.enroller.clone(), stop.clone()));
         let mut failing = String::new();
         loop {
             let full = match self.round().await {
@@ -91,6 +93,7 @@ impl Worker {
         }
         upkeep.abort();
         gates.abort();
+        shadows.abort();
         self.settle().await;
     }
 

@@ -109,3 +109,33 @@ async fn a_start_after_the_deadline_serves_the_other_groups() {
     let challenge = world.challenge("others").await;
     assert!(world.enroll(world.request("others", &Device::new("o1"), Some(&challenge))).await.starts_with("issued"));
 }
+
+#[tokio::test]
+async fn a_forecast_follows_certificates_to_the_day() {
+    let world = world(&policy(""));
+    for name in ["r1", "old-1"] {
+        assert!(enroll(&world, name).await.starts_with("issued"));
+    }
+    let told = world.enroller.forecast("routers", None, 10).await.expect("tells");
+    assert_eq!((told.certificates, told.classical, told.excepted, told.already), (2, 2, 1, 0), "{told:?}");
+    assert_eq!((told.examples.len(), told.pace.renewals), (2, 0));
+    assert!(told.examples.iter().all(|late| (353..=356).contains(&late.days_over)), "{told:?}");
+    // Nobody is renewed after the deadline and its exceptions: all has ended with the life of what was issued before.
+    let told = world.enroller.forecast("routers", Some(in_days(400)), 10).await.expect("tells");
+    assert_eq!((told.classical, told.ended), (0, 2), "{told:?}");
+
+    world.change_policy("routers", &policy("").replace("profile = \"ecdsa-p256\"", "profile = \"ml-dsa-44\""));
+    assert!(enroll(&world, "r2").await.starts_with("issued"));
+    let told = world.enroller.forecast("routers", Some(in_days(360)), 1).await.expect("tells");
+    assert_eq!((told.certificates, told.already, told.renewed, told.classical), (3, 1, 2, 0), "{told:?}");
+    // Before the window of renewals opens, what is there is there.
+    let told = world.enroller.forecast("routers", Some(in_days(300)), 1).await.expect("tells");
+    assert_eq!((told.already, told.classical, told.examples.len()), (1, 2, 1), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_forecast_needs_a_day() {
+    let world = World::new(&[("routers", ROUTERS)]);
+    let refused = world.enroller.forecast("routers", None, 10).await;
+    assert!(matches!(refused, Err(OperateError::NoDeadline(_))), "{refused:?}");
+}

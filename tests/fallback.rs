@@ -107,7 +107,7 @@ async fn a_device_that_comes_back_gets_the_next_rung_until_it_shows_the_contrary
     assert_eq!(placed[2].event.fields["chosen_by"], "fallback-learned");
     assert_eq!(enrolled(&world, "r2").await, "big", "others are not concerned");
     let told = world.enroller.explain(&world.request("routers", &Device::new("r1"), None), true).await.expect("explains");
-    assert_eq!((told.profile.as_deref(), told.device.len()), (Some("ecdsa-p256"), 1), "{told:?}");
+    assert_eq!((told.profile.as_deref(), told.findings.len()), (Some("ecdsa-p256"), 1), "{told:?}");
     let listed = world.inventory.findings(Some("routers"), 10).await.expect("reads");
     assert_eq!((listed.len(), listed[0].device.as_str()), (1, DEVICE));
 

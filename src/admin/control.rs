@@ -121,6 +121,8 @@ impl Control {
             ("GET", ["v1", "groups", name]) => configuration::group(self, name).await,
             ("GET", ["v1", "groups", name, "preview"]) => rollouts::preview(self, &call, name).await,
             ("GET", ["v1", "rollouts"]) => rollouts::list(self).await,
+            ("GET", ["v1", "groups", group, "shadow"]) => rollouts::shadow(self, group).await,
+            ("GET", ["v1", "groups", group, "forecast"]) => rollouts::forecast(self, &call, group).await,
             ("GET", ["v1", "rollouts", group]) => rollouts::show(self, group).await,
             ("POST", ["v1", "rollouts", group, action]) => rollouts::change(self, &call, group, action).await,
             ("GET", ["v1", "profiles"]) => Ok(configuration::profiles(self)),

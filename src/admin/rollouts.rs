@@ -32,6 +32,22 @@ struct Reason {
     reason: String,
 }
 
+pub(super) async fn shadow(control: &Control, group: &str) -> Handled {
+    Ok(json!(control.enroller.shadow(group).await?))
+}
+
+/// How many late devices a forecast names where nobody says.
+const NAMED: usize = 20;
+
+pub(super) async fn forecast(control: &Control, call: &Call, group: &str) -> Handled {
+    let at = match call.query.get("at") {
+        Some(text) => Some(crate::config::value::date(text).map_err(Problem::bad_request)?),
+        None => None,
+    };
+    let named = call.parameter("limit")?.unwrap_or(NAMED);
+    Ok(json!(control.enroller.forecast(group, at, named).await?))
+}
+
 pub(super) async fn change(control: &Control, call: &Call, group: &str, action: &str) -> Handled {
     let phase = match action {
         "halt" => Phase::Halted,

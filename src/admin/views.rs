@@ -79,7 +79,10 @@ pub fn group(group: &DeviceGroup, snapshot: &Snapshot) -> Value {
         "rollout": group.rollout.as_ref().map(|plan| json!({
             "candidate": plan.candidate, "devices": plan.devices.iter().map(|one| one.text()).collect::<Vec<_>>(),
         })),
-        "endpoints": endpoints, "device": group.device, "challenge": challenges,
+        "deadline": group.deadline.as_ref().map(|deadline| json!({
+            "from": deadline.from, "exceptions": deadline.exceptions.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })),
+        "shadow": group.shadow, "endpoints": endpoints, "device": group.device, "challenge": challenges,
         "renewal": group.renewal.as_ref().map(|renewal| json!({
             "own": renewal.own,
             "earlier": renewal.earlier.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),

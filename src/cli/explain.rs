@@ -55,7 +55,7 @@ impl ExplainArgs {
                 ("rule", text("rule")),
                 ("profile", text("profile")),
                 ("because", text("choice")),
-                ("device known to", text("device")),
+                ("known of it", text("findings")),
                 ("exception", text("exception")),
                 ("issuer", text("issuer")),
                 ("signed with", text("signature")),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::change_profile::{self, ChangeArgs};
 use super::connect::{Connection, segment};
-use super::{Exit, Global, Outcome, output};
+use super::{Exit, Global, Outcome, forecast, output};
 
 /// `ravelin rollout`.
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,16 @@ pub enum RolloutCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say what would have become of live requests under the profile in the shadow of a group
+    Shadow {
+        /// The device group
+        group: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what will still be classical only on a day, given how groups renew
+    Forecast(forecast::ForecastArgs),
     /// Let no further device have the candidate; those that have it keep it
     Halt {
         /// The device group
@@ -58,6 +68,8 @@ impl RolloutCommand {
         let (group, action, reason) = match self {
             RolloutCommand::Promote { group, args } => return change_profile::promote(global, &group, args).await,
             RolloutCommand::Status { group, json } => return status(global, group, json).await,
+            RolloutCommand::Forecast(args) => return forecast::run(global, args).await,
+            RolloutCommand::Shadow { group, json } => return super::shadow::show(global, &group, json).await,
             RolloutCommand::Halt { group, reason } => (group, "halt", reason),
             RolloutCommand::RollBack { group, reason } => (group, "roll-back", reason),
             RolloutCommand::Resume { group, reason } => (group, "resume", reason),

@@ -77,7 +77,7 @@ impl Snapshot {
         let upstreams: BTreeMap<&str, &Arc<dyn UpstreamCa>> = upstreams.iter().map(|u| (u.name(), u)).collect();
         let mut checks = Checks { config, now, findings: Diagnostics::default() };
         for profile in &config.profiles {
-            let uses = |group: &&Arc<DeviceGroup>| group.profiles().any(|name| name == profile.name);
+            let uses = |group: &&Arc<DeviceGroup>| group.named_profiles().any(|name| name == profile.name);
             let groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(uses).collect();
             // A shipped profile that nobody is on may name a CA that is not there.
             if groups.is_empty() && !in_use(config, profile) {
@@ -130,7 +130,15 @@ pub fn in_use(config: &Config, profile: &AlgorithmProfile) -> bool {
         }
         false
     };
-    config.groups.iter().any(|(group, _)| group.profiles().any(reaches))
+    config.groups.iter().any(|(group, _)| group.named_profiles().any(reaches))
+}
+
+/// Where a policy names a profile that its group only tries.
+fn tried_by(group: &DeviceGroup, profile: &AlgorithmProfile) -> &'static str {
+    match group.shadow.as_deref() == Some(&profile.name) && !group.profiles().any(|name| name == profile.name) {
+        true => "shadow.candidate",
+        false => "rollout.candidate",
+    }
 }
 
 /// Each group's own endpoint, and the shared ones.
@@ -267,7 +275,7 @@ impl Checks<'_> {
             let shown = |rules: &[KeyRule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let message = format!("profile `{}` accepts no key that devices of this group bring", candidate.name);
             let help = format!("it accepts {}; the group has {}", shown(&candidate.accepts), shown(brought));
-            self.at_group(Diagnostic::error("never-fits", message).help(help), group, "rollout.candidate");
+            self.at_group(Diagnostic::error("never-fits", message).help(help), group, tried_by(group, candidate));
         }
     }
 
@@ -291,7 +299,7 @@ impl Checks<'_> {
             if needed && !can {
                 let message = format!("CA `{ca}`, the issuer of profile `{}`, cannot {what}", profile.name);
                 let finding = Diagnostic::error("issuer-cannot", message);
-                self.at_group(finding, group, if is_candidate { "rollout.candidate" } else { key });
+                self.at_group(finding, group, if is_candidate { tried_by(group, profile) } else { key });
             }
         };
         needs(
@@ -522,6 +530,12 @@ mod tests {
             fs::write(&report, &found).unwrap();
         }
         assert!(fs::read_to_string(&report).unwrap_or_default() == found, "{} differs:\n{found}", report.display());
+    }
+
+    #[test]
+    fn what_is_tried_in_the_shadow_is_checked_like_the_profile() {
+        let report = findings(&format!("{POLICY}[shadow]\ncandidate = \"ecdsa-p384\"\n"), PROFILE, able());
+        assert!(report.contains("algorithms/ecdsa-p384.toml") && report.contains("has no CA `ecdsa-p384`"), "{report}");
     }
 
     #[test]

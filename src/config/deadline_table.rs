@@ -5,7 +5,8 @@ use jiff::civil::Date;
 
 use super::diagnostic::Diagnostic;
 use super::reader::Reader;
-use super::rollout_table::{date, devices};
+use super::rollout_table::devices;
+use super::value::date;
 use super::{Config, Origins, schema};
 use crate::policy::DeviceGroup;
 use crate::rollout::{Deadline, Exception};

@@ -70,6 +70,7 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
     let matching = matching(&section("match", &schema::MATCH), &challenges);
     let ids = ids.filter(|ids| !ids.is_empty()).unwrap_or_else(|| DEVICE_ID.map(str::to_owned).to_vec());
     let profile = profile.map(|profile| profile.value).unwrap_or_default();
+    let shadow = super::shadow_table::read(&root, name, &profile, origins);
     let fallback = super::fallback_table::read(&root, name, origins);
     let deadline = super::deadline_table::read(&root, name, &ids, origins);
     let rollout = super::rollout_table::read(&root, name, &profile, &ids, origins);
@@ -81,6 +82,7 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
         rollout,
         deadline,
         fallback,
+        shadow,
         device: ids,
         challenges,
         renewal,

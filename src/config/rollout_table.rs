@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-
 use super::diagnostic::Diagnostic;
 use super::reader::{Located, Reader, values};
-use super::value::show_duration;
+use super::value::{date, show_duration};
 use super::{Origins, schema};
 use crate::rollout::{DevicePattern, Gates, OnTrip, Plan, ReturnsGate, Ring, Share, Threshold};
 
@@ -92,15 +88,6 @@ fn rings(table: &Reader<'_>, labels: &[&str], share: Share) -> Vec<Ring> {
         rings.push(Ring { from: from.value, share: own.map(|own| own.value), devices });
     }
     rings
-}
-
-/// Reads `2027-01-10` (its beginning, UTC) or `2027-01-10T06:00:00Z`.
-pub(super) fn date(text: &str) -> Result<Timestamp, String> {
-    let day = text.parse::<Date>().ok().filter(|_| text.len() == "2027-01-10".len());
-    let begins = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|begins| begins.timestamp());
-    begins
-        .or_else(|| text.parse().ok())
-        .ok_or_else(|| format!("{text:?} is no date; write \"2027-01-10\" (0:00 UTC) or \"2027-01-10T06:00:00Z\""))
 }
 
 fn read_gates(table: &Reader<'_>) -> Gates {

@@ -59,6 +59,7 @@ pub static GROUP_FILE: &[&TableSchema] = &[
     &DEADLINE,
     &EXCEPTION,
     &FALLBACK,
+    &SHADOW,
     &DEVICE,
     &SCEP,
     &AUTHENTICATE,
@@ -247,6 +248,7 @@ pub static GROUP: TableSchema = table(
         key("priority", "integer", "`0`", "Among the groups of a shared endpoint, the highest that matches wins."),
         key("profile", "string", "", "The algorithm profile: the one line that changes in a migration."),
         key("rollout", "table", "none", "Another profile that is tried on some devices first."),
+        key("shadow", "table", "none", "Another profile that live requests are tried under, without anything coming of it."),
         key("deadline", "table", "none", "The day from which on nothing is signed classically alone."),
         key("fallback", "table", "", "When a device gets the fallback of its profile because it cannot digest that."),
         key("device", "table", "", "What tells a device."),
@@ -349,7 +351,12 @@ pub static FALLBACK: TableSchema = table(
     "fallback",
     "When a device gets the `fallback` of its profile because it cannot digest that: it was let in, and has shown so. A device that then signs with a certificate of that profile has shown the contrary. Replies over the budget of a profile fall back whatever stands here. See [Moving a group](migration.md#fallback).",
     &[
-        key("learn", "boolean", "`true`", "Whether it is learned at all."),
+        key(
+            "learn",
+            "boolean",
+            "`true`",
+            "Whether it is learned at all. `false` leaves out of account what was learned before, too.",
+        ),
         key("returns", "integer", "`2`", "How many certificates of the profile a device must have been given in vain."),
         key(
             "within",
@@ -358,6 +365,12 @@ pub static FALLBACK: TableSchema = table(
             "Within which time. A certificate that is past half of its life is renewed, which shows nothing; a device that renews an older certificate than it was given shows it whenever it comes.",
         ),
     ],
+);
+
+pub static SHADOW: TableSchema = table(
+    "shadow",
+    "Another profile that every live request of the group is tried under once it has its answer: policy, sizes, and a signature by a throwaway key. No issuer is asked, and no device notices. See [Moving a group](migration.md#in-the-shadow).",
+    &[key("candidate", "string", "", "The algorithm profile that is tried.")],
 );
 
 pub static DEVICE: TableSchema = table(

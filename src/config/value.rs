@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use crate::policy::DeviceLimitRule;
 
 /// Reads `500ms`, `90s`, `15m`, `24h`, `30d`, `2w`, `1y` (365 days). A number without a unit is refused.
@@ -59,6 +63,15 @@ pub fn limit(text: &str) -> Result<DeviceLimitRule, String> {
         other => duration(other).map_err(|_| wrong())?,
     };
     if period.is_zero() { Err(wrong()) } else { Ok(DeviceLimitRule { count, period }) }
+}
+
+/// Reads `2027-01-10` (its beginning, UTC) or `2027-01-10T06:00:00Z`.
+pub fn date(text: &str) -> Result<Timestamp, String> {
+    let day = text.parse::<Date>().ok().filter(|_| text.len() == "2027-01-10".len());
+    let begins = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|begins| begins.timestamp());
+    begins
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| format!("{text:?} is no date; write \"2027-01-10\" (0:00 UTC) or \"2027-01-10T06:00:00Z\""))
 }
 
 fn period(unit: &str) -> Option<u64> {

@@ -1,12 +1,13 @@
 //! Which profile a request gets: chosen once, before anything depends on it, and kept to the end.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
 use super::authenticate::Authenticated;
 use super::core::Core;
 use super::learn::{self, Lesson};
+use super::shadow::ShadowJob;
 use super::stage::{Flow, Step};
 use super::{EnrollError, EnrollmentRequest, Outcome, Rejection, RejectionCode};
 use crate::algorithm::AlgorithmProfile;
@@ -69,6 +70,9 @@ impl Step<Authenticated> for Choose {
         let request = &grouped.recorded.request;
         let renews = authenticated.proof.renews().map(Arc::as_ref);
         let chosen = Arc::new(choose(&self.0, request, &grouped.group, renews, self.0.now()).await?);
+        if let Some(job) = ShadowJob::of(request, &grouped.group, &authenticated.proof) {
+            *grouped.recorded.shadow.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+        }
         learn::remember(&self.0, &chosen.lesson, &chosen.choice, self.0.now()).await?;
         grouped.recorded.chosen.store(Some(Arc::clone(&chosen)));
         Ok(match chosen.too_late(&grouped.group) {

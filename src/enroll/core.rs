@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::budget::RefusalBudget;
 use super::seal::Sealer;
+use super::shadow::ShadowQueue;
 use super::{EnrollError, Outcome, Reply};
 use crate::clock::Clock;
 use crate::crypto::CryptoPool;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(super) refusals: RefusalBudget,
     /// Passwords are hashed one after the other: it is the costliest thing that a stranger can ask for.
     pub(super) hashing: Semaphore,
+    /// Requests that wait for their shadow run.
+    pub(crate) shadow: ShadowQueue,
     /// Name of this node in leases.
     pub(crate) node: String,
     /// Wakes the worker when there is something new to carry on.

@@ -18,6 +18,7 @@ use super::match_group::MatchGroup;
 use super::record::RecordLayer;
 use super::seal::Sealer;
 use super::select_profile::SelectProfile;
+use super::shadow::ShadowQueue;
 use super::stage::StepLayer;
 use super::{Answer, EnrollError, EnrollmentRequest, Outcome, Query, query};
 use crate::clock::Clock;
@@ -64,6 +65,7 @@ impl Enroller {
             sealer: Sealer::new(seal_key),
             refusals: RefusalBudget::new(),
             hashing: Semaphore::new(1),
+            shadow: ShadowQueue::new(),
             node,
             work: Notify::new(),
             concluded: Notify::new(),

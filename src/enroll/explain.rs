@@ -37,7 +37,7 @@ pub struct Explanation {
     /// Why it is this profile.
     pub choice: Option<String>,
     /// What was learned of the device.
-    pub device: Vec<String>,
+    pub findings: Vec<String>,
     /// The exception from the deadline of the group that lets it through.
     pub exception: Option<String>,
     /// The issuer: `upstream/ca`.
@@ -107,7 +107,7 @@ impl Enroller {
         if let Some(rejection) = chosen.too_late(&group) {
             return Ok(refused(told, &rejection));
         }
-        told.device =
+        told.findings =
             chosen.lesson.known.iter().map(|known| format!("cannot digest {}: {}", known.profile, known.detail)).collect();
         let (upstream, permit) = match permit(core, request, &group, &profile, renews, now).await? {
             Ok(permitted) => permitted,

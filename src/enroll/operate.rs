@@ -34,6 +34,12 @@ pub enum OperateError {
     /// The group tries no candidate.
     #[error("group {0:?} tries no candidate: add a table [rollout] to its policy")]
     NoRollout(String),
+    /// The group has no shadow.
+    #[error("group {0:?} tries nothing in its shadow: add a table [shadow] to its policy")]
+    NoShadow(String),
+    /// No day was given, and the group has no deadline.
+    #[error("group {0:?} has no deadline: say which day")]
+    NoDeadline(String),
     /// The rollout stands so already.
     #[error("the rollout of group {group:?} is {phase} already")]
     RolloutPhase {

@@ -1,6 +1,6 @@
 //! Writes down what came in, and answers what is known already.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 use super::choose::{ChosenProfile, may_be_chosen_otherwise};
 use super::core::{Core, after};
 use super::issue::{fields, pending};
+use super::shadow::{self, ShadowJob};
 use super::stage::Settled;
 use super::{
     Answer, EnrollError, EnrollmentRequest, Intent, IssuedCertificate, Outcome, Rejection, RejectionCode, challenge, fault,
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub(super) group: Arc<OnceLock<Arc<DeviceGroup>>>,
     /// Set by the step that chooses the profile, and by a later one that falls back to another; read likewise.
     pub(super) chosen: Arc<ArcSwapOption<ChosenProfile>>,
+    /// Set by the same step, where the group has a shadow; taken when the answer is made.
+    pub(super) shadow: Arc<Mutex<Option<ShadowJob>>>,
 }
 
 /// The layer.
@@ -89,6 +92,7 @@ where
                         key: key.clone(),
                         group: Arc::clone(&seen.group),
                         chosen: Arc::clone(&seen.chosen),
+                        shadow: Arc::clone(&seen.shadow),
                     };
                     let settled = inner.call(recorded).await?;
                     match overtaken(&core, &request, &key, &settled).await? {
@@ -97,7 +101,12 @@ where
                     }
                 }
             };
-            complete(&core, &request, key, &seen, settled).await
+            let answer = complete(&core, &request, key, &seen, settled).await;
+            let job = seen.shadow.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(job) = job {
+                shadow::offer(&core, job);
+            }
+            answer
         })
     }
 }
@@ -107,6 +116,7 @@ where
 struct Seen {
     group: Arc<OnceLock<Arc<DeviceGroup>>>,
     chosen: Arc<ArcSwapOption<ChosenProfile>>,
+    shadow: Arc<Mutex<Option<ShadowJob>>>,
 }
 
 /// What makes a request's transaction unique.

@@ -100,7 +100,7 @@ pub(super) async fn select(
     Ok(Err(rejection))
 }
 
-/// Writes the order.
+/// Writes the order, if its reply keeps to the budget of the profile.
 pub(super) fn order(
     request: &EnrollmentRequest,
     group: &DeviceGroup,
@@ -110,6 +110,31 @@ pub(super) fn order(
     permit: &Permit,
     now: Timestamp,
 ) -> Result<Result<IssuanceOrder, Rejection>, EnrollError> {
+    let (order, size) = draft(request, group, proof, profile, upstream, permit, now)?;
+    Ok(within_budget(profile, size).map(|()| order))
+}
+
+/// Whether a reply of so many octets keeps to the budget of a profile.
+pub(super) fn within_budget(profile: &AlgorithmProfile, size: usize) -> Result<(), Rejection> {
+    match profile.max_reply {
+        Some(budget) if size > budget => {
+            let why = format!("the reply would have about {size} octets, the profile allows {budget}");
+            Err(Rejection::new(RejectionCode::ReplyTooLarge, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the order, and says about how large the reply gets.
+pub(super) fn draft(
+    request: &EnrollmentRequest,
+    group: &DeviceGroup,
+    proof: &Proof,
+    profile: &AlgorithmProfile,
+    upstream: &dyn UpstreamCa,
+    permit: &Permit,
+    now: Timestamp,
+) -> Result<(IssuanceOrder, usize), EnrollError> {
     // Certificates have whole seconds.
     let now = Timestamp::from_second(now.as_second()).map_err(|error| EnrollError::Internal(error.to_string()))?;
     let mut not_after = after(now, profile.validity);
@@ -152,14 +177,8 @@ pub(super) fn order(
         renews: proof.renews().map(|certificate| hex::encode(certificate.fingerprint())),
         snapshot: request.snapshot.digest_hex(),
     };
-    if let Some(budget) = profile.max_reply {
-        let size = expected_reply(&order, request.endpoint.scep.reply_certs, &chain);
-        if size > budget {
-            let why = format!("the reply would have about {size} octets, the profile allows {budget}");
-            return Ok(Err(Rejection::new(RejectionCode::ReplyTooLarge, why)));
-        }
-    }
-    Ok(Ok(order))
+    let size = expected_reply(&order, request.endpoint.scep.reply_certs, &chain);
+    Ok((order, size))
 }
 
 /// About how large a reply will be, with as much of the chain as the endpoint sends along.

@@ -17,6 +17,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod pairs;
 pub(crate) mod recall;
 pub(crate) mod rollouts;
+pub(crate) mod shadow;
 pub(crate) mod work;
 
 /// Makes a test of every case.
@@ -65,6 +66,10 @@ macro_rules! tests {
         });
         $crate::inventory::conformance::tests!($make: devices {
             what_was_learned_holds_until_it_is_taken_back, a_device_is_told_what_it_was_given,
+            valid_certificates_come_in_pages, renewals_have_a_pace,
+        });
+        $crate::inventory::conformance::tests!($make: shadow {
+            the_latest_run_of_a_device_counts,
         });
         $crate::inventory::conformance::tests!($make: concurrency {
             one_of_many_redeems_a_challenge, one_of_many_opens_a_transaction, a_limit_holds_under_concurrency,

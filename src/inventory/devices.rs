@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{AuditEvent, InventoryError};
+use crate::rollout::forecast::Standing;
 use crate::rollout::{EvidenceKind, Given};
 
 /// The part of the store that fallbacks need.
@@ -12,6 +13,12 @@ use crate::rollout::{EvidenceKind, Given};
 pub trait DeviceStore: Send + Sync {
     /// The newest certificates that a device of this group was given, the newest first; without siblings and revoked ones.
     async fn given(&self, group: &str, device: &str, limit: usize) -> Result<Vec<Given>, InventoryError>;
+
+    /// Valid certificates of a group with a number above this one, by number; without siblings.
+    async fn standing(&self, group: &str, after: i64, limit: usize) -> Result<StandingPage, InventoryError>;
+
+    /// After which share of their lives the latest certificates of a group were followed by another one of their device.
+    async fn renewal_shares(&self, group: &str, limit: usize) -> Result<Vec<f64>, InventoryError>;
 
     /// What was ever learned of a device of this group, what was taken back included.
     async fn findings_of(&self, group: &str, device: &str) -> Result<Vec<DeviceFinding>, InventoryError>;
@@ -31,6 +38,15 @@ pub trait DeviceStore: Send + Sync {
         at: Timestamp,
         event: AuditEvent,
     ) -> Result<bool, InventoryError>;
+}
+
+/// Some certificates of a group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StandingPage {
+    /// The certificates.
+    pub certificates: Vec<Standing>,
+    /// The number after which the next page begins, if there is one.
+    pub next: Option<i64>,
 }
 
 /// A profile that a device cannot digest.

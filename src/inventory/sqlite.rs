@@ -17,8 +17,8 @@ use self::writer::Writer;
 use super::{
     Attempt, AuditEvent, AuditRecord, Census, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
     DeviceFinding, DeviceStore, Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction,
-    RolloutChange, RolloutStore, Setback, SetbackSearch, Statistics, Transaction, TransactionId, TransactionKey,
-    TransactionState,
+    RolloutChange, RolloutStore, Setback, SetbackSearch, ShadowOutcome, ShadowStore, ShadowTally, StandingPage, Statistics,
+    Transaction, TransactionId, TransactionKey, TransactionState,
 };
 use crate::rollout::{DeviceKnowledge, Figures, Given, RolloutState};
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
@@ -34,6 +34,7 @@ mod readers;
 mod rollouts;
 mod rows;
 mod schema;
+mod shadow;
 mod transactions;
 mod upkeep;
 mod writer;
@@ -317,6 +318,16 @@ impl DeviceStore for SqliteInventory {
         self.near.read(|connection| devices::given(connection, group, device, limit))
     }
 
+    async fn standing(&self, group: &str, after: i64, limit: usize) -> Result<StandingPage, InventoryError> {
+        let (group, now) = (group.to_owned(), (self.clock)());
+        self.read_far(move |connection| devices::standing(connection, &group, after, limit, now)).await
+    }
+
+    async fn renewal_shares(&self, group: &str, limit: usize) -> Result<Vec<f64>, InventoryError> {
+        let group = group.to_owned();
+        self.read_far(move |connection| devices::renewal_shares(connection, &group, limit)).await
+    }
+
     async fn findings_of(&self, group: &str, device: &str) -> Result<Vec<DeviceFinding>, InventoryError> {
         self.near.read(|connection| devices::of(connection, group, device))
     }
@@ -340,6 +351,18 @@ impl DeviceStore for SqliteInventory {
     ) -> Result<bool, InventoryError> {
         let [group, device, profile] = [group, device, profile].map(str::to_owned);
         self.writer.write(move |write| devices::unlearn(write, [&group, &device, &profile], at, event)).await
+    }
+}
+
+#[async_trait]
+impl ShadowStore for SqliteInventory {
+    async fn add_shadow(&self, outcome: ShadowOutcome) -> Result<(), InventoryError> {
+        self.writer.write(move |write| shadow::add(write, &outcome)).await
+    }
+
+    async fn shadow_tally(&self, group: &str, candidate: &str, examples: usize) -> Result<ShadowTally, InventoryError> {
+        let (group, candidate) = (group.to_owned(), candidate.to_owned());
+        self.read_far(move |connection| shadow::tally(connection, &group, &candidate, examples)).await
     }
 }
 

@@ -24,6 +24,8 @@ pub struct DeviceGroup {
     pub deadline: Option<Deadline>,
     /// When it believes that a device cannot digest a profile.
     pub fallback: Learning,
+    /// Another profile that its live requests are tried under, without anything coming of it.
+    pub shadow: Option<String>,
     /// Selectors that tell a device (`subject.serialNumber`, `subject.commonName`, `san.dns`, …), the first that has a value wins.
     pub device: Vec<String>,
     /// The ways in by challenge; empty is none.
@@ -63,6 +65,8 @@ pub struct GroupSettings {
     pub deadline: Option<Deadline>,
     /// When it believes that a device cannot digest a profile.
     pub fallback: Learning,
+    /// Another profile that its live requests are tried under, without anything coming of it.
+    pub shadow: Option<String>,
     /// Selectors that tell a device.
     pub device: Vec<String>,
     /// The ways in by challenge.
@@ -96,6 +100,7 @@ impl DeviceGroup {
             rollout,
             deadline,
             fallback,
+            shadow,
             device,
             challenges,
             renewal,
@@ -115,6 +120,7 @@ impl DeviceGroup {
             rollout,
             deadline,
             fallback,
+            shadow,
             device,
             challenges,
             renewal,
@@ -131,6 +137,11 @@ impl DeviceGroup {
     /// Every profile that a device of this group may get: the one that it is on, then the candidate.
     pub fn profiles(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.profile.as_str()).chain(self.rollout.as_ref().map(|plan| plan.candidate.as_str()))
+    }
+
+    /// Every profile that has to do with this group: those that a device may get, and the one in its shadow.
+    pub fn named_profiles(&self) -> impl Iterator<Item = &str> {
+        self.profiles().chain(self.shadow.as_deref())
     }
 
     /// Whether a request at a shared endpoint is of this group. Slow where the group is chosen by its shared challenge: run it on the

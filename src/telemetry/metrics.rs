@@ -35,6 +35,7 @@ pub struct Metrics {
     rollout_gate_limit: Family<GateLabels, Gauge<f64, AtomicU64>>,
     rollout_trips: Family<CandidateLabels, Counter>,
     fallbacks: Family<FallbackLabels, Counter>,
+    shadows: Family<ShadowLabels, Counter>,
 }
 
 /// How the rollout of a group stands.
@@ -130,6 +131,12 @@ impl Metrics {
         self.fallbacks.get_or_create(&labels).inc();
     }
 
+    /// Counts a shadow run: `ok`, `refused`, `dropped` where there was no place for it, or `failed`.
+    pub fn shadow(&self, group: &str, candidate: &str, outcome: &'static str) {
+        let labels = ShadowLabels { group: group.to_owned(), candidate: candidate.to_owned(), outcome };
+        self.shadows.get_or_create(&labels).inc();
+    }
+
     /// Counts work that was turned away before it was looked at: `connections`, `requests`, `source`, `slow`.
     pub fn shed(&self, reason: &'static str) {
         self.shed.get_or_create(&ShedLabels { reason }).inc();
@@ -214,6 +221,7 @@ impl Default for Metrics {
             rollout_gate_limit: Family::default(),
             rollout_trips: Family::default(),
             fallbacks: Family::default(),
+            shadows: Family::default(),
             registry: Registry::default(),
         };
         registry.register("enrollments", "Answers to enrollment requests", metrics.enrollments.clone());
@@ -238,6 +246,7 @@ impl Default for Metrics {
         registry.register("rollout_devices", "Devices that met a profile in the gates' window", metrics.rollout_devices.clone());
         registry.register("rollout_gate", "Share of the candidate's devices that a gate looks at", metrics.rollout_gate.clone());
         registry.register("rollout_gate_limit", "Share at which the gate trips", metrics.rollout_gate_limit.clone());
+        registry.register("shadow_runs", "What became of live requests under the profile in the shadow", metrics.shadows.clone());
         registry.register("rollout_trips", "Gates that stopped a rollout", metrics.rollout_trips.clone());
         registry.register(
             "fallbacks",
@@ -305,6 +314,13 @@ struct WireLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     result: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShadowLabels {
+    group: String,
+    candidate: String,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -365,6 +365,7 @@ fn group(profile: &str) -> DeviceGroup {
     DeviceGroup::new(GroupSettings {
         rollout: None,
         deadline: None,
+        shadow: None,
         fallback: Default::default(),
         name: "routers".into(),
         description: String::new(),

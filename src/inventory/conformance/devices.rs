@@ -66,3 +66,39 @@ pub(crate) async fn a_device_is_told_what_it_was_given(store: Store) {
     assert_eq!(store.given(&first.group, "S1", 1).await.expect("reads").len(), 1);
     assert_eq!(store.given("cameras", "S1", 10).await.expect("reads"), []);
 }
+
+pub(crate) async fn valid_certificates_come_in_pages(store: Store) {
+    for number in 1..=5 {
+        enrolled(&store, number, |id| CertificateRecord { device: Some(format!("S{number}")), ..certificate(number, id) }).await;
+    }
+    let gone = enrolled(&store, 6, |id| certificate(6, id)).await;
+    store.revoke(&gone.fingerprint, RevocationReason::Superseded, at(31), event("certificate.revoked")).await.expect("revokes");
+    let (mut seen, mut after) = (Vec::new(), Some(0));
+    while let Some(number) = after {
+        let page = store.standing("routers", number, 2).await.expect("reads");
+        assert!(page.certificates.len() <= 2);
+        seen.extend(page.certificates);
+        after = page.next;
+    }
+    let devices: Vec<_> = seen.iter().map(|one| one.device.clone().expect("a device")).collect();
+    assert_eq!(devices, ["S1", "S2", "S3", "S4", "S5"]);
+    assert_eq!((seen[0].not_before, seen[0].not_after, seen[0].followed), (at(0), at(86_400), false));
+    let newer = |id| CertificateRecord { device: Some("S1".to_owned()), issued_at: at(90), ..certificate(7, id) };
+    enrolled(&store, 7, newer).await;
+    let page = store.standing("routers", 0, 10).await.expect("reads");
+    let followed = page.certificates.iter().filter(|one| one.followed).filter_map(|one| one.device.as_deref());
+    assert_eq!((page.certificates.len(), followed.collect::<Vec<_>>()), (6, vec!["S1"]));
+    assert_eq!(store.standing("cameras", 0, 2).await.expect("reads"), StandingPage::default());
+}
+
+pub(crate) async fn renewals_have_a_pace(store: Store) {
+    let of_device = |number: u32, renews: Option<[u8; 32]>, seconds: i64| {
+        move |id| CertificateRecord { device: Some("S1".to_owned()), issued_at: at(seconds), renews, ..certificate(number, id) }
+    };
+    let first = enrolled(&store, 1, of_device(1, None, 10)).await;
+    assert_eq!(store.renewal_shares("routers", 10).await.expect("reads"), Vec::<f64>::new());
+    enrolled(&store, 2, of_device(2, Some(first.fingerprint), 64_800)).await;
+    // Three quarters of a day.
+    assert_eq!(store.renewal_shares("routers", 10).await.expect("reads"), [0.75]);
+    assert_eq!(store.renewal_shares("cameras", 10).await.expect("reads"), Vec::<f64>::new());
+}

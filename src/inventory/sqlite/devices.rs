@@ -5,8 +5,9 @@ use rusqlite::{Connection, Row, params};
 
 use super::rows::{parsed, time, timestamp};
 use super::writer::Write;
-use crate::inventory::{AuditEvent, DeviceFinding, InventoryError};
+use crate::inventory::{AuditEvent, DeviceFinding, InventoryError, StandingPage};
 use crate::rollout::Given;
+use crate::rollout::forecast::Standing;
 
 /// The newest certificates of a device, by the index of devices.
 pub(super) fn given(connection: &Connection, group: &str, device: &str, limit: usize) -> Result<Vec<Given>, InventoryError> {
@@ -26,6 +27,64 @@ pub(super) fn given(connection: &Connection, group: &str, device: &str, limit: u
         })
     })?;
     Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// A page of the valid certificates of a group.
+pub(super) fn standing(
+    connection: &Connection,
+    group: &str,
+    after: i64,
+    limit: usize,
+    now: Timestamp,
+) -> Result<StandingPage, InventoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.number, c.device, c.profile, c.not_before, c.not_after, EXISTS (
+             SELECT 1 FROM certificates n INDEXED BY certificates_of_device
+             WHERE n.device = c.device AND n.device_group = c.device_group AND n.issued_at > c.issued_at
+               AND n.sibling_of IS NULL AND n.status <> 'revoked'), c.signature_algorithm
+         FROM certificates c WHERE c.number > ?2 AND c.device_group = ?1 AND c.status = 'valid' AND c.not_after > ?4 AND c.sibling_of IS NULL
+         ORDER BY c.number LIMIT ?3",
+    )?;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![group, after, most, time(now)])?;
+    let (mut page, mut last) = (StandingPage::default(), after);
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        page.certificates.push(Standing {
+            device: row.get(1)?,
+            profile: row.get(2)?,
+            not_before: timestamp(row, 3)?,
+            not_after: timestamp(row, 4)?,
+            followed: row.get(5)?,
+            signature: row.get(6)?,
+        });
+    }
+    page.next = (page.certificates.len() == limit).then_some(last);
+    Ok(page)
+}
+
+/// How far through its life each of the latest superseded certificates was when its device was given the next one.
+pub(super) fn renewal_shares(connection: &Connection, group: &str, limit: usize) -> Result<Vec<f64>, InventoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.not_before, c.not_after, (
+             SELECT min(n.issued_at) FROM certificates n INDEXED BY certificates_of_device
+             WHERE n.device = c.device AND n.device_group = c.device_group AND n.issued_at > c.issued_at AND n.sibling_of IS NULL)
+         FROM certificates c INDEXED BY certificates_by_age
+         WHERE c.device_group = ?1 AND c.status = 'superseded' AND c.device IS NOT NULL AND c.sibling_of IS NULL
+         ORDER BY c.issued_at DESC LIMIT ?2",
+    )?;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![group, most])?;
+    let mut shares = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (from, until, next): (i64, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if let Some(next) = next
+            && until > from
+        {
+            shares.push((next - from) as f64 / (until - from) as f64);
+        }
+    }
+    Ok(shares)
 }
 
 /// All that was ever learned of a device.

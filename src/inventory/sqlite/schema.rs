@@ -116,8 +116,14 @@ fn back_up(connection: &Connection, path: &Path, version: i64) -> Result<PathBuf
 const APPLICATION_ID: i64 = 0x5261_766c;
 
 /// Step `n` makes version `n + 1`. A step that has been released is never changed.
-const STEPS: &[&str] =
-    &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql"), include_str!("v4.sql"), include_str!("v5.sql")];
+const STEPS: &[&str] = &[
+    include_str!("v1.sql"),
+    include_str!("v2.sql"),
+    include_str!("v3.sql"),
+    include_str!("v4.sql"),
+    include_str!("v5.sql"),
+    include_str!("v6.sql"),
+];
 
 #[cfg(test)]
 mod tests {
