@@ -5,8 +5,10 @@
 //! they rest on.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -447,7 +449,7 @@ pub struct RefusedTransaction {
     /// The row, in state `Refused`, with its rejection.
     pub transaction: Transaction,
     /// Digest of the message, and the reply that it got.
-    pub reply: Option<([u8; 32], Vec<u8>)>,
+    pub reply: Option<([u8; 32], Bytes)>,
     /// Events to append.
     pub events: Vec<AuditEvent>,
 }
@@ -466,7 +468,7 @@ pub struct Conclusion {
     /// When.
     pub at: Timestamp,
     /// Digest of the message, and the final reply to it.
-    pub reply: Option<([u8; 32], Vec<u8>)>,
+    pub reply: Option<([u8; 32], Bytes)>,
     /// Events to append.
     pub events: Vec<AuditEvent>,
 }
@@ -480,7 +482,7 @@ pub enum AttemptResult {
     /// superseded with it.
     Issued {
         /// The certificate's row.
-        certificate: Box<CertificateRecord>,
+        certificate: Arc<CertificateRecord>,
         /// Whether a later poll still needs the sealed challenge.
         keep_secret: bool,
     },
@@ -488,7 +490,7 @@ pub enum AttemptResult {
     /// with a further attempt for the sibling that its holder goes on with. Nothing is superseded yet.
     FirstOfPair {
         /// The certificate's row.
-        certificate: Box<CertificateRecord>,
+        certificate: Arc<CertificateRecord>,
         /// The attempt for the sibling.
         next: Attempt,
     },

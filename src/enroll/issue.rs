@@ -282,7 +282,7 @@ async fn leg(core: &Arc<Core>, work: Work) -> Result<Leg, EnrollError> {
                         return first_of_pair(core, work, record, next, event).await;
                     }
                     let keep_secret = encoded.is_none();
-                    let result = AttemptResult::Issued { certificate: Box::new(record), keep_secret };
+                    let result = AttemptResult::Issued { certificate: Arc::new(record), keep_secret };
                     conclude(core, &work, result, Some((outcome, encoded)), vec![event]).await
                 }
                 Err(why) => {
@@ -332,8 +332,9 @@ async fn first_of_pair(
     next: Attempt,
     event: AuditEvent,
 ) -> Result<Leg, EnrollError> {
-    let (fingerprint, at) = (record.fingerprint, core.now());
-    let result = AttemptResult::FirstOfPair { certificate: Box::new(record.clone()), next: next.clone() };
+    let (record, at) = (Arc::new(record), core.now());
+    let fingerprint = record.fingerprint;
+    let result = AttemptResult::FirstOfPair { certificate: Arc::clone(&record), next: next.clone() };
     let (id, attempt, lease) = (work.transaction.id, work.attempt.id, work.attempt.lease());
     fault::point("before-first-of-pair");
     let conclusion = Conclusion { transaction: id, attempt, lease, result, at, reply: None, events: vec![event] };
@@ -345,7 +346,7 @@ async fn first_of_pair(
         }
         // Another was first; what it wrote is the truth.
         Concluded::AlreadyFinal(transaction) | Concluded::Lost(transaction) => {
-            super::stray::set_aside(core, &work, record).await;
+            super::stray::set_aside(core, &work, Arc::unwrap_or_clone(record)).await;
             let outcome = super::record::stored_outcome(core, &work.snapshot, &transaction).await?;
             Ok(Leg::Settled(Settled::recorded(outcome)))
         }
@@ -422,7 +423,7 @@ async fn conclude(
     let (outcome, encoded) = settled.unwrap_or_else(|| (pending(work.transaction.id), None));
     let encoded = encoded.map(Bytes::from);
     let reply = match (&encoded, &work.reply) {
-        (Some(bytes), Some((_, message))) => Some((*message, bytes.to_vec())),
+        (Some(bytes), Some((_, message))) => Some((*message, bytes.clone())),
         _ => None,
     };
     fault::point("before-conclude");
@@ -456,7 +457,7 @@ async fn conclude(
         Concluded::AlreadyFinal(transaction) | Concluded::Lost(transaction) => {
             tracing::warn!(transaction = %transaction.id, "Another has carried this transaction on meanwhile.");
             if let AttemptResult::Issued { certificate: record, .. } = conclusion.result {
-                super::stray::set_aside(core, work, *record).await;
+                super::stray::set_aside(core, work, Arc::unwrap_or_clone(record)).await;
             }
             super::record::stored_outcome(core, &work.snapshot, &transaction).await.map(Settled::recorded)
         }

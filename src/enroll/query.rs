@@ -95,7 +95,7 @@ async fn certificate(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -
     }
     match found {
         Some(record) if query.endpoint.groups.iter().any(|group| group.name == record.group) => {
-            let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+            let certificate = Certificate::from_octets(record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
             Ok(Outcome::Certificate(Arc::new(certificate)))
         }
         _ => Ok(missing()),

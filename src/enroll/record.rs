@@ -302,7 +302,7 @@ async fn stored_certificate(
     if record.status == CertificateStatus::Revoked || record.not_after <= core.now() {
         return Ok(None);
     }
-    let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
+    let certificate = Certificate::from_octets(record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
     let chain = snapshot.upstreams.get(&record.upstream).and_then(|upstream| upstream.chain(&record.ca)).unwrap_or_default();
     let password = transaction.sealed_challenge.as_deref().and_then(|sealed| core.sealer.open(sealed)).map(Arc::new);
     Ok(Some(IssuedCertificate { transaction: transaction.id, certificate: Arc::new(certificate), chain, password }))
@@ -394,7 +394,7 @@ async fn refuse(
             "subject": transaction.subject, "source": transaction.source,
         })),
     };
-    let refused = RefusedTransaction { transaction, reply: Some((request.message, reply.to_vec())), events: vec![event] };
+    let refused = RefusedTransaction { transaction, reply: Some((request.message, reply.clone())), events: vec![event] };
     Ok(core.inventory.refuse(refused).await?)
 }
 

@@ -226,7 +226,7 @@ fn issued(new: &NewTransaction, certificate: CertificateRecord) -> Conclusion {
         transaction: new.transaction.id,
         attempt: new.attempt.as_ref().expect("it has an attempt").id,
         lease: new.attempt.as_ref().and_then(Attempt::lease),
-        result: AttemptResult::Issued { certificate: Box::new(certificate), keep_secret: false },
+        result: AttemptResult::Issued { certificate: Arc::new(certificate), keep_secret: false },
         at: at(1),
         reply: None,
         events: vec![event("certificate.issued")],

@@ -4,7 +4,7 @@
 use super::WireError;
 use super::attributes::ID_DATA;
 use super::pki_message::{ID_SIGNED_DATA, any_content, certificate_set, content_info, encapsulated_content};
-use crate::x509::tlv::{Reader, encode, encode_oid, encode_set_of, tag};
+use crate::x509::tlv::{Node, Reader, encode, encode_oid, tag};
 
 /// In which order the certificates are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,26 +18,30 @@ pub enum SetOrder {
 
 /// Writes the ContentInfo.
 pub fn write(certificates: &[&[u8]], crls: &[&[u8]], order: SetOrder) -> Vec<u8> {
-    let set = |number: u8, members: &[&[u8]]| match (members, order) {
-        ([], _) => Vec::new(),
-        (members, SetOrder::AsGiven) => encode(tag::context_constructed(number), members),
-        (members, SetOrder::Der) => {
-            let mut sorted = encode_set_of(members.iter().map(|member| member.to_vec()).collect());
-            sorted[0] = tag::context_constructed(number);
-            sorted
-        }
-    };
-    let signed_data = encode(
+    let signed_data = Node::value(
         tag::SEQUENCE,
-        &[
-            &[tag::INTEGER, 1, 1, tag::SET, 0][..],
-            &encode(tag::SEQUENCE, &[encode_oid(&ID_DATA)]),
-            &set(0, certificates),
-            &set(1, crls),
-            &[tag::SET, 0],
+        [
+            Node::Octets(&[tag::INTEGER, 1, 1, tag::SET, 0]),
+            encode(tag::SEQUENCE, &[encode_oid(&ID_DATA)]).into(),
+            set(0, certificates, order),
+            set(1, crls, order),
+            Node::Octets(&[tag::SET, 0]),
         ],
     );
-    content_info(&ID_SIGNED_DATA, &signed_data)
+    content_info(&ID_SIGNED_DATA, signed_data)
+}
+
+/// One of the two sets; nothing where it would be empty.
+fn set<'a>(number: u8, members: &[&'a [u8]], order: SetOrder) -> Node<'a> {
+    let tag = tag::context_constructed(number);
+    let mut members = members.to_vec();
+    if order == SetOrder::Der {
+        members.sort_unstable();
+    }
+    match members.as_slice() {
+        [] => Node::Octets(&[]),
+        members => Node::value(tag, members.iter().copied().map(Node::from).collect::<Vec<_>>()),
+    }
 }
 
 /// What was in a degenerate SignedData, in the order of the encoding.

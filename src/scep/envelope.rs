@@ -21,7 +21,7 @@ use crate::algorithm::{ContentCipher, KeyTransport, MlKem};
 use crate::crypto::ra::RaDecrypter;
 use crate::crypto::{CryptoError, RecipientKey, provider};
 use crate::x509::algorithm_identifier::read as read_algorithm;
-use crate::x509::tlv::{Reader, Tlv, encode, encode_oid, tag};
+use crate::x509::tlv::{Node, Reader, Tlv, encode, encode_oid, tag};
 use crate::x509::{Certificate, X509Error};
 
 mod kem;
@@ -244,10 +244,12 @@ pub fn seal(content: &[u8], recipient: Recipient<'_>, cipher: ContentCipher) -> 
         Recipient::Password(password) => (3, password::seal(password, &key)?),
     };
     let algorithm = algorithm_identifier(&cipher.oid(), &encode(tag::OCTET_STRING, &[&iv]));
-    let encrypted_content_info = encode(tag::SEQUENCE, &[encode_oid(&ID_DATA), algorithm, encode(tag::context(0), &[encrypted])]);
-    let enveloped =
-        encode(tag::SEQUENCE, &[&[tag::INTEGER, 1, version][..], &encode(tag::SET, &[recipient]), &encrypted_content_info]);
-    Ok(content_info(&ID_ENVELOPED_DATA, &enveloped))
+    let encrypted = Node::value(tag::context(0), [encrypted.into()]);
+    let encrypted_content_info = Node::value(tag::SEQUENCE, [encode_oid(&ID_DATA).into(), algorithm.into(), encrypted]);
+    let version = [tag::INTEGER, 1, version];
+    let recipients = encode(tag::SET, &[recipient]);
+    let enveloped = Node::value(tag::SEQUENCE, [Node::Octets(&version), recipients.into(), encrypted_content_info]);
+    Ok(content_info(&ID_ENVELOPED_DATA, enveloped))
 }
 
 /// The IV of a CBC cipher, or the nonce of GCM: GCMParameters ::= SEQUENCE { nonce OCTET STRING, icvlen INTEGER DEFAULT 12 }

@@ -15,7 +15,7 @@ use super::issuer_and::{same_name, same_serial};
 use crate::algorithm::{Digest, KeyAlgorithm, SignatureAlgorithm};
 use crate::crypto::{CryptoError, Signer, provider};
 use crate::x509::algorithm_identifier::{RSA_ENCRYPTION, read as read_algorithm, signer_info_algorithm};
-use crate::x509::tlv::{Reader, Tlv, encode, encode_oid, encode_set_of, tag};
+use crate::x509::tlv::{Node, Reader, Tlv, encode, encode_oid, encode_set_of, tag};
 use crate::x509::{Certificate, KeyUsage, spki};
 
 /// A message that was read; its signature is not checked yet. Borrows from the DER that it was read from.
@@ -294,22 +294,24 @@ impl MessageTemplate<'_> {
                 &encode(tag::OCTET_STRING, &[&signature]),
             ],
         );
-        let content = encode(tag::context_constructed(0), &[encode(tag::OCTET_STRING, &[self.content])]);
+        // The content may have a large certificate in it, which is copied this once.
+        let content = Node::value(tag::OCTET_STRING, [self.content.into()]);
+        let content = Node::value(tag::context_constructed(0), [content]);
         let certificates = match self.certificates {
-            [] => Vec::new(),
-            some => encode(tag::context_constructed(0), some),
+            [] => Node::Octets(&[]),
+            some => Node::value(tag::context_constructed(0), some.iter().copied().map(Node::from).collect::<Vec<_>>()),
         };
-        let signed_data = encode(
+        let signed_data = Node::value(
             tag::SEQUENCE,
-            &[
-                &[tag::INTEGER, 1, 1][..],
-                &encode(tag::SET, &[digest_algorithm.as_slice()]),
-                &encode(tag::SEQUENCE, &[encode_oid(&ID_DATA), content]),
-                &certificates,
-                &encode(tag::SET, &[&signer_info]),
+            [
+                Node::Octets(&[tag::INTEGER, 1, 1]),
+                encode(tag::SET, &[digest_algorithm.as_slice()]).into(),
+                Node::value(tag::SEQUENCE, [encode_oid(&ID_DATA).into(), content]),
+                certificates,
+                encode(tag::SET, &[&signer_info]).into(),
             ],
         );
-        Ok(content_info(&ID_SIGNED_DATA, &signed_data))
+        Ok(content_info(&ID_SIGNED_DATA, signed_data))
     }
 }
 
@@ -360,8 +362,9 @@ pub fn preferred_digest(key: KeyAlgorithm) -> Digest {
 }
 
 /// ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, content [0] EXPLICIT ANY } (RFC 5652 section 3)
-pub(crate) fn content_info(kind: &ObjectIdentifier, content: &[u8]) -> Vec<u8> {
-    encode(tag::SEQUENCE, &[encode_oid(kind), encode(tag::context_constructed(0), &[content])])
+pub(crate) fn content_info<'a>(kind: &ObjectIdentifier, content: impl Into<Node<'a>>) -> Vec<u8> {
+    let explicit = Node::value(tag::context_constructed(0), [content.into()]);
+    Node::value(tag::SEQUENCE, [encode_oid(kind).into(), explicit]).to_der()
 }
 
 /// The content of a ContentInfo, which has to be of this kind.

@@ -222,7 +222,7 @@ fn issue(authority: &Authority, order: &IssuanceOrder, key: &IdempotencyKey) -> 
     let signed = authority
         .keys
         .sign(template, assembly)
-        .and_then(|der| Certificate::from_der(&der))
+        .and_then(Certificate::from_octets)
         .map_err(|e| Refused::for_now(format!("the CA {:?} failed to sign: {e}", order.issuer.ca)))?;
     Ok(Submission::Issued { certificate: Arc::new(signed), chain: authority.chain.to_vec() })
 }

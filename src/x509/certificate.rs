@@ -36,6 +36,17 @@ pub struct Certificate {
 impl Certificate {
     /// Reads one certificate; trailing octets are refused.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
+        Self::from_octets(der.to_vec())
+    }
+
+    /// The same, of octets that become the certificate's own: a large signature is not copied.
+    pub fn from_octets(der: Vec<u8>) -> Result<Self, X509Error> {
+        let read = Self::read(&der)?;
+        Ok(Certificate { der, ..read })
+    }
+
+    /// All but the octets.
+    fn read(der: &[u8]) -> Result<Self, X509Error> {
         let signed = Signed::read(WHAT, der)?;
         let mut tbs = signed.content.reader();
         // Any version will do: what follows tells itself apart.
@@ -73,7 +84,7 @@ impl Certificate {
             key: spki::key_algorithm(spki.raw).ok(),
             signature_algorithm,
             algorithms_agree,
-            der: der.to_vec(),
+            der: Vec::new(),
         })
     }
 

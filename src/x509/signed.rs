@@ -5,7 +5,7 @@ use spki::AlgorithmIdentifierOwned;
 
 use super::X509Error;
 use super::algorithm_identifier::read_signature_algorithm;
-use super::tlv::{Reader, Tlv, encode, encode_bits, tag};
+use super::tlv::{Node, Reader, Tlv, tag};
 use crate::algorithm::SignatureAlgorithm;
 use crate::crypto::Signer;
 
@@ -47,7 +47,8 @@ pub(super) fn sign(content: &[u8], signer: &dyn Signer, algorithm: SignatureAlgo
 
 /// Puts everything together around a signature that is there already.
 pub(super) fn assemble(content: &[u8], algorithm: &AlgorithmIdentifierOwned, signature: &[u8]) -> Vec<u8> {
-    encode(tag::SEQUENCE, &[content, &encode_identifier(algorithm), &encode_bits(signature)])
+    let bits = Node::value(tag::BIT_STRING, [Node::Octets(&[0]), signature.into()]);
+    Node::value(tag::SEQUENCE, [content.into(), encode_identifier(algorithm).into(), bits]).to_der()
 }
 
 /// Encodes an AlgorithmIdentifier.

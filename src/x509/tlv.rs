@@ -270,6 +270,71 @@ pub(crate) fn encode<P: AsRef<[u8]>>(tag: u8, parts: &[P]) -> Vec<u8> {
     out
 }
 
+/// Something to encode in one go: however deep it is nested, each octet is copied once. For what has large things in it.
+#[derive(Debug)]
+pub(crate) enum Node<'a> {
+    /// A finished encoding, or octets that stand in one.
+    Octets(&'a [u8]),
+    /// The same, made for this.
+    Made(Vec<u8>),
+    /// A value around its parts.
+    Value(u8, Vec<Node<'a>>),
+}
+
+impl<'a> Node<'a> {
+    /// One value around these parts.
+    pub(crate) fn value(tag: u8, parts: impl Into<Vec<Node<'a>>>) -> Self {
+        Node::Value(tag, parts.into())
+    }
+
+    /// Writes everything.
+    pub(crate) fn to_der(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        self.write(&mut out);
+        out
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Node::Octets(octets) => octets.len(),
+            Node::Made(octets) => octets.len(),
+            Node::Value(_, parts) => {
+                let length = parts.iter().map(Node::len).sum();
+                1 + length_of_length(length) + length
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Node::Octets(octets) => out.extend_from_slice(octets),
+            Node::Made(octets) => out.extend_from_slice(octets),
+            Node::Value(tag, parts) => {
+                write_header(out, *tag, parts.iter().map(Node::len).sum());
+                parts.iter().for_each(|part| part.write(out));
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Node<'a> {
+    fn from(octets: &'a [u8]) -> Self {
+        Node::Octets(octets)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Node<'a> {
+    fn from(octets: &'a Vec<u8>) -> Self {
+        Node::Octets(octets)
+    }
+}
+
+impl From<Vec<u8>> for Node<'_> {
+    fn from(octets: Vec<u8>) -> Self {
+        Node::Made(octets)
+    }
+}
+
 /// Encodes an OBJECT IDENTIFIER.
 pub(crate) fn encode_oid(oid: &ObjectIdentifier) -> Vec<u8> {
     encode(tag::OID, &[oid.as_bytes()])
@@ -337,6 +402,22 @@ mod tests {
             let encoded = encode(tag::OCTET_STRING, &[vec![7u8; length]]);
             assert_eq!(encoded.len(), 1 + length_of_length(length) + length);
             assert_eq!(Reader::single("value", &encoded, tag::OCTET_STRING).unwrap().value.len(), length);
+        }
+    }
+
+    #[test]
+    fn a_tree_is_written_as_its_parts_are() {
+        for length in [0, 0x7f, 0x80, 0xffff] {
+            let (large, small) = (vec![7u8; length], encode_unsigned(&[5]));
+            let octets = encode(tag::OCTET_STRING, &[&large]);
+            let inner = encode(tag::SEQUENCE, &[&small, &octets]);
+            let outer = encode(tag::context_constructed(0), &[&inner, &small]);
+            let octets = Node::value(tag::OCTET_STRING, [Node::from(&large)]);
+            let inner = Node::value(tag::SEQUENCE, [small.as_slice().into(), octets]);
+            let tree = Node::value(tag::context_constructed(0), [inner, small.clone().into()]);
+            let written = tree.to_der();
+            assert_eq!(written, outer);
+            assert_eq!(written.capacity(), outer.len(), "its length is known beforehand");
         }
     }
 

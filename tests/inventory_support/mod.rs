@@ -132,9 +132,9 @@ pub fn conclusion_of(new: &NewTransaction) -> Conclusion {
         transaction: transaction.id,
         attempt: new.attempt.as_ref().expect("it has an attempt").id,
         lease: new.attempt.as_ref().and_then(Attempt::lease),
-        result: AttemptResult::Issued { certificate: Box::new(certificate_of(transaction)), keep_secret: false },
+        result: AttemptResult::Issued { certificate: std::sync::Arc::new(certificate_of(transaction)), keep_secret: false },
         at: Timestamp::now(),
-        reply: Some((digest_of(transaction.id, b'm'), vec![0x5A; 2000])),
+        reply: Some((digest_of(transaction.id, b'm'), vec![0x5A; 2000].into())),
         events: vec![event("certificate.issued", transaction.id), event("reply.sent", transaction.id)],
     }
 }

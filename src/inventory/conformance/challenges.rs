@@ -69,13 +69,13 @@ pub(crate) async fn old_rows_are_purged_and_the_rest_stays(store: Store) {
     done.transaction.sealed_challenge = Some(vec![1]);
     opened(&store, &done).await;
     let certificate = certificate(1, done.transaction.id);
-    let result = AttemptResult::Issued { certificate: Box::new(certificate.clone()), keep_secret: true };
-    let conclusion = Conclusion { reply: Some(([1; 32], b"yes".to_vec())), ..concluded(&done, result) };
+    let result = AttemptResult::Issued { certificate: Arc::new(certificate.clone()), keep_secret: true };
+    let conclusion = Conclusion { reply: Some(([1; 32], Bytes::from_static(b"yes"))), ..concluded(&done, result) };
     store.conclude(conclusion).await.expect("concludes");
     // Refused, with a reply.
     let mut refused = transaction(key(2));
     refused.state = TransactionState::Refused;
-    let reply = Some(([2; 32], b"no".to_vec()));
+    let reply = Some(([2; 32], Bytes::from_static(b"no")));
     let refused = RefusedTransaction { transaction: refused, reply, events: Vec::new() };
     store.refuse(refused.clone()).await.expect("refuses");
     // Open, with a secret.
@@ -105,7 +105,7 @@ pub(crate) async fn old_transactions_are_purged_and_their_certificates_stay(stor
     opened(&store, &done).await;
     store.join(done.transaction.id, "another").await.expect("joins");
     let certificate = certificate(1, done.transaction.id);
-    let conclusion = Conclusion { reply: Some(([1; 32], b"yes".to_vec())), ..issued(&done, certificate.clone()) };
+    let conclusion = Conclusion { reply: Some(([1; 32], Bytes::from_static(b"yes"))), ..issued(&done, certificate.clone()) };
     store.conclude(conclusion).await.expect("concludes");
     let failed = new(2);
     opened(&store, &failed).await;
@@ -151,7 +151,7 @@ pub(crate) async fn a_long_purge_reaches_the_end(store: Store) {
                     .conclude(concluded(
                         &new,
                         AttemptResult::Issued {
-                            certificate: Box::new(certificate(device, new.transaction.id)),
+                            certificate: Arc::new(certificate(device, new.transaction.id)),
                             keep_secret: true,
                         },
                     ))

@@ -121,7 +121,7 @@ pub(crate) async fn waiting_and_unclear_attempts_stay_open(store: Store) {
     opened(&store, &new).await;
     let message = [7; 32];
     let wait = |reference: Option<&str>, due: i64| Conclusion {
-        reply: Some((message, b"pending".to_vec())),
+        reply: Some((message, Bytes::from_static(b"pending"))),
         ..concluded(&new, AttemptResult::Waiting { reference: reference.map(str::to_owned), due_at: at(due) })
     };
     assert_eq!(store.conclude(wait(Some("order-17"), 30)).await.expect("concludes"), Concluded::Done);
@@ -152,7 +152,7 @@ pub(crate) async fn only_an_open_transaction_is_concluded(store: Store) {
     store.conclude(issued(&new, certificate(1, new.transaction.id))).await.expect("concludes");
     let first = stored(&store, new.transaction.id).await;
     let mut second = issued(&new, certificate(2, new.transaction.id));
-    second.reply = Some(([7; 32], b"second".to_vec()));
+    second.reply = Some(([7; 32], Bytes::from_static(b"second")));
     assert_eq!(store.conclude(second).await.expect("concludes"), Concluded::AlreadyFinal(first.clone()));
     let again = store.conclude(concluded(&new, rejected())).await.expect("concludes");
     assert_eq!(again, Concluded::AlreadyFinal(first.clone()));
@@ -170,7 +170,7 @@ pub(crate) async fn secrets_go_when_no_longer_needed(store: Store) {
         let waiting = AttemptResult::Waiting { reference: None, due_at: at(5) };
         store.conclude(concluded(&new, waiting)).await.expect("concludes");
         assert_eq!(stored(&store, new.transaction.id).await.sealed_challenge, secret);
-        let certificate = Box::new(certificate(device, new.transaction.id));
+        let certificate = Arc::new(certificate(device, new.transaction.id));
         store.conclude(concluded(&new, AttemptResult::Issued { certificate, keep_secret })).await.expect("concludes");
         let kept = stored(&store, new.transaction.id).await.sealed_challenge;
         assert_eq!(kept.is_some(), keep_secret);

@@ -5,7 +5,7 @@ use super::*;
 /// Writes the first certificate of a pair; gives it, and what goes on.
 async fn first(store: &Store, new: &NewTransaction, record: CertificateRecord) -> (CertificateRecord, Attempt) {
     let next = Attempt { state: AttemptState::Submitted, ca: "post-quantum".to_owned(), ..attempt() };
-    let result = AttemptResult::FirstOfPair { certificate: Box::new(record.clone()), next: next.clone() };
+    let result = AttemptResult::FirstOfPair { certificate: Arc::new(record.clone()), next: next.clone() };
     assert_eq!(store.conclude(concluded(new, result)).await.expect("concludes"), Concluded::Done);
     (record, next)
 }

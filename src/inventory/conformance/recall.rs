@@ -38,7 +38,7 @@ pub(crate) async fn the_same_message_brings_the_same_reply(store: Store) {
     let new = new(1);
     opened(&store, &new).await;
     let mut conclusion = issued(&new, certificate(1, new.transaction.id));
-    conclusion.reply = Some((MESSAGE, b"the reply".to_vec()));
+    conclusion.reply = Some((MESSAGE, Bytes::from_static(b"the reply")));
     store.conclude(conclusion).await.expect("concludes");
     let transaction = stored(&store, new.transaction.id).await;
     let reply = b"the reply".to_vec();
@@ -132,7 +132,7 @@ pub(crate) async fn a_refusal_is_kept_with_its_reply(store: Store) {
     refused.rejection = Some("no-group".to_owned());
     let write = RefusedTransaction {
         transaction: refused.clone(),
-        reply: Some((MESSAGE, b"no".to_vec())),
+        reply: Some((MESSAGE, Bytes::from_static(b"no"))),
         events: vec![event("request.refused")],
     };
     store.refuse(write.clone()).await.expect("refuses");
@@ -159,14 +159,15 @@ pub(crate) async fn the_first_reply_to_a_message_stays(store: Store) {
 pub(crate) async fn a_refusal_gives_way_to_what_came_later(store: Store) {
     let mut refused = transaction(key(1));
     refused.state = TransactionState::Refused;
-    let write = RefusedTransaction { transaction: refused, reply: Some((MESSAGE, b"no".to_vec())), events: Vec::new() };
+    let write =
+        RefusedTransaction { transaction: refused, reply: Some((MESSAGE, Bytes::from_static(b"no"))), events: Vec::new() };
     store.refuse(write).await.expect("refuses");
     // The same message again, under a policy that lets it through.
     let new = new(1);
     opened(&store, &new).await;
     assert_eq!(known(&store, &key(1)).await, Some(Known::Transaction(new.transaction.clone())));
     let mut conclusion = issued(&new, certificate(1, new.transaction.id));
-    conclusion.reply = Some((MESSAGE, b"yes".to_vec()));
+    conclusion.reply = Some((MESSAGE, Bytes::from_static(b"yes")));
     store.conclude(conclusion).await.expect("concludes");
     let transaction = stored(&store, new.transaction.id).await;
     assert_eq!(known(&store, &key(1)).await, Some(Known::Reply { transaction, reply: b"yes".to_vec() }));

@@ -167,7 +167,7 @@ pub(crate) async fn who_lost_an_attempt_says_nothing_more(store: Store) {
         AttemptResult::Waiting { reference: Some("stale".to_owned()), due_at: at(5) },
     ] {
         let mut conclusion = concluded(&new, late);
-        conclusion.reply = Some(([7; 32], b"late".to_vec()));
+        conclusion.reply = Some(([7; 32], Bytes::from_static(b"late")));
         assert_eq!(store.conclude(conclusion).await.expect("concludes"), Concluded::Lost(was.clone()));
     }
     // Also when nobody claims to hold it, and when the same node holds it anew.
