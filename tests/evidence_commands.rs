@@ -52,4 +52,14 @@ fn devices_shadows_and_forecasts_are_told() {
     let all = good(data.run(&["rollout", "forecast"]));
     assert!(all.contains("default") && all.contains("2090-01-01"), "{all}");
     assert_eq!(data.run(&["rollout", "forecast", "default", "--at", "some day"]).status.code(), Some(1));
+
+    // A deadline that has passed is refused wherever somebody could do something about it.
+    data.edit(POLICY, "2090-01-01", "2020-01-01");
+    for command in ["check-config", "reload"] {
+        let refused = data.run(&[command]);
+        assert_eq!(refused.status.code(), Some(78), "{command}");
+        let report = text(&refused.stderr);
+        assert!(report.contains("deadline-passed") && report.contains("nobody would be let through"), "{command}: {report}");
+    }
+    assert_eq!(profile(), "upper", "the configuration before goes on serving");
 }

@@ -22,7 +22,7 @@ pub struct Parts {
     pub ra: Arc<RaIdentity>,
     /// Further ones by name.
     pub ras: BTreeMap<String, Arc<RaIdentity>>,
-    /// Counts loads since the start, from 1.
+    /// Counts loads since the start, from 1; 0 is a check, of which nothing is taken into use.
     pub generation: u64,
     /// Now.
     pub now: Timestamp,
@@ -77,7 +77,7 @@ impl Snapshot {
         let upstreams: BTreeMap<&str, &Arc<dyn UpstreamCa>> = upstreams.iter().map(|u| (u.name(), u)).collect();
         let mut checks = Checks { config, now, findings: Diagnostics::default() };
         for profile in &config.profiles {
-            let uses = |group: &&Arc<DeviceGroup>| group.named_profiles().any(|name| name == profile.name);
+            let uses = |group: &&Arc<DeviceGroup>| group.named_profiles().any(|name| leads_to(config, name, profile));
             let groups: Vec<_> = config.groups.iter().map(|(group, _)| group).filter(uses).collect();
             // A shipped profile that nobody is on may name a CA that is not there.
             if groups.is_empty() && !in_use(config, profile) {
@@ -118,19 +118,21 @@ impl Snapshot {
 
 /// Whether a device may come to be on this profile: by its group, or by a fallback from that of its group.
 pub fn in_use(config: &Config, profile: &AlgorithmProfile) -> bool {
-    let reaches = |start: &str| {
-        let mut step = config.profile(start);
-        // No ladder is longer than there are profiles.
-        for _ in 0..config.profiles.len() {
-            match step {
-                Some(here) if here.name == profile.name => return true,
-                Some(here) => step = here.fallback.as_deref().and_then(|next| config.profile(next)),
-                None => return false,
-            }
+    config.groups.iter().any(|(group, _)| group.named_profiles().any(|start| leads_to(config, start, profile)))
+}
+
+/// Whether the ladder that begins with a profile has this one as a rung.
+fn leads_to(config: &Config, start: &str, profile: &AlgorithmProfile) -> bool {
+    let mut step = config.profile(start);
+    // No ladder is longer than there are profiles.
+    for _ in 0..config.profiles.len() {
+        match step {
+            Some(here) if here.name == profile.name => return true,
+            Some(here) => step = here.fallback.as_deref().and_then(|next| config.profile(next)),
+            None => return false,
         }
-        false
-    };
-    config.groups.iter().any(|(group, _)| group.named_profiles().any(reaches))
+    }
+    false
 }
 
 /// Where a policy names a profile that its group only tries.
@@ -283,7 +285,9 @@ impl Checks<'_> {
     fn group(&mut self, group: &DeviceGroup, profile: &AlgorithmProfile, issuer: &Capabilities) {
         let rules = group.rules();
         let is_candidate = group.profile != profile.name;
-        if is_candidate {
+        // Whether a rung accepts what the one above it does is told where the fallback is named.
+        let is_rung = !group.named_profiles().any(|name| name == profile.name);
+        if is_candidate && !is_rung {
             self.candidate(group, profile);
         }
         for rule in rules.keys.iter().filter(|_| !is_candidate) {
@@ -298,8 +302,16 @@ impl Checks<'_> {
         let mut needs = |needed: bool, can: bool, what: &str, key: &str| {
             if needed && !can {
                 let message = format!("CA `{ca}`, the issuer of profile `{}`, cannot {what}", profile.name);
-                let finding = Diagnostic::error("issuer-cannot", message);
-                self.at_group(finding, group, if is_candidate { tried_by(group, profile) } else { key });
+                let finding = match is_rung {
+                    true => Diagnostic::warning("issuer-cannot", message).help("no device of this group can fall back to it"),
+                    false => Diagnostic::error("issuer-cannot", message),
+                };
+                let at = match (is_candidate, is_rung) {
+                    (_, true) => "profile",
+                    (true, false) => tried_by(group, profile),
+                    (false, false) => key,
+                };
+                self.at_group(finding, group, at);
             }
         };
         needs(
@@ -530,6 +542,25 @@ mod tests {
             fs::write(&report, &found).unwrap();
         }
         assert!(fs::read_to_string(&report).unwrap_or_default() == found, "{} differs:\n{found}", report.display());
+    }
+
+    /// A rung that a group cannot step on is no reason to refuse the rest.
+    #[test]
+    fn a_rung_whose_issuer_cannot_do_what_the_group_says_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        template::write(dir.path(), &template::Options { policies: Vec::new(), ..Default::default() }).unwrap();
+        let policy = format!("{POLICY}[enforce]\nsan = {{ add = [\"dns:x\"] }}\n");
+        fs::write(dir.path().join("policies/devices.toml"), policy).unwrap();
+        fs::write(dir.path().join("algorithms/ecdsa-p256.toml"), format!("{PROFILE}fallback = \"rung\"\n")).unwrap();
+        fs::write(dir.path().join("algorithms/rung.toml"), PROFILE).unwrap();
+        let config = load(dir.path(), &Overrides::none()).unwrap_or_else(|findings| panic!("{findings}"));
+        let unable = Capabilities { overrides_subject_alt_names: false, ..able() };
+        let report = Snapshot::check(&config, &upstream(unable), now()).to_string();
+        for part in
+            ["error[issuer-cannot]", "warning[issuer-cannot]", "the issuer of profile `rung`, cannot add", "can fall back to it"]
+        {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub async fn check(config: Config) -> Result<(Snapshot, Diagnostics), OpenError>
     }
     let mut warnings = config.warnings.clone();
     warnings.extend(Snapshot::check(&config, &opened.upstreams, Timestamp::now()));
-    Ok((build(&config, opened, 1)?, warnings))
+    // Not as a start: what that would put up with is told here.
+    Ok((build(&config, opened, 0)?, warnings))
 }
 
 /// The findings for people, in colours at a terminal.
