@@ -100,6 +100,28 @@ async fn a_rollout_is_not_rolled_back_below_the_deadline() {
     assert_eq!(enroll(&world, "r2").await, "refused deadline-passed");
 }
 
+/// A candidate that takes RSA keys only, which these devices do not have.
+const PICKY: &str =
+    "accepts = [\"rsa-2048..4096\"]\nsignature = \"ml-dsa-44\"\nissuer = { upstream = \"local\", ca = \"ml-dsa-44\" }\n";
+
+#[tokio::test]
+async fn a_gate_that_would_roll_back_below_the_deadline_halts() {
+    let gates = "[rollout]\ncandidate = \"picky\"\npercent = 100\ngates = { min-devices = 2, on-trip = \"roll-back\" }\n";
+    let world = World::prepared(&[("routers", &policy(gates))], "", Arc::new(|upstream| upstream), |folder| {
+        create_ca(folder, "ml-dsa-44", KeyAlgorithm::MlDsa44, None);
+        std::fs::create_dir_all(folder.join("algorithms")).expect("a folder");
+        std::fs::write(folder.join("algorithms/picky.toml"), PICKY).expect("written");
+    });
+    world.clock.forward(11 * DAY);
+    for name in ["r1", "r2"] {
+        assert_eq!(enroll(&world, name).await, "refused key-not-accepted");
+    }
+    assert_eq!(world.enroller.watch_rollouts().await.expect("looks"), 1);
+    let report = world.enroller.rollout("routers").await.expect("a rollout");
+    assert_eq!(report.phase, Phase::Halted);
+    assert!(report.why.as_ref().is_some_and(|why| why.contains("the deadline of the group rules out")), "{:?}", report.why);
+}
+
 /// Time makes the date pass while the service is down: the other groups need it to start.
 #[tokio::test]
 async fn a_start_after_the_deadline_serves_the_other_groups() {
