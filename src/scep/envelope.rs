@@ -368,7 +368,7 @@ mod tests {
         let mac = mac.map(|mac| encode(tag::OCTET_STRING, &[mac]));
         let kind = if mac.is_some() { ID_AUTH_ENVELOPED_DATA } else { ID_ENVELOPED_DATA };
         let fields = [vec![tag::INTEGER, 1, 0], encode_set_of(recipients), content, mac.unwrap_or_default()];
-        content_info(&kind, &encode(tag::SEQUENCE, &fields))
+        content_info(&kind, encode(tag::SEQUENCE, &fields))
     }
 
     #[test]
