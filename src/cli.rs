@@ -10,6 +10,7 @@ use crate::telemetry::LogFormat;
 
 pub mod audit;
 pub mod ca;
+pub mod ca_rollover;
 pub mod certificate;
 pub mod challenge;
 pub mod change_profile;
@@ -30,6 +31,7 @@ pub mod policy_file;
 pub mod profile;
 pub mod quickstart;
 pub mod ra;
+pub mod ra_rollover;
 pub mod reload;
 pub mod rollout;
 pub mod serve;

@@ -364,8 +364,12 @@ impl Loader {
                 return found;
             }
         };
-        for entry in entries.flatten() {
-            let path = entry.path();
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        // What would be there.
+        let new = self.texts.keys().filter(|path| path.parent() == Some(&folder) && !paths.contains(path));
+        let new: Vec<_> = new.cloned().collect();
+        paths.extend(new);
+        for path in paths {
             let (Some(stem), Some("toml")) =
                 (path.file_stem().and_then(|s| s.to_str()), path.extension().and_then(|e| e.to_str()))
             else {

@@ -13,7 +13,10 @@
 //!           decrypter.key.pem, decrypter.pem     opens requests                (not there if one certificate does both)
 //!           chain.pem                            the CA certificates above, issuer first
 //!           decrypter-N.key.pem, decrypter-N.pem earlier ones, which devices may still encrypt to
+//!           signer-N.key.pem, signer-N.pem       what signs the replies to those
+//!           chain-N.pem, replaced-N              what was above them, and when they were replaced
 //!           next-*.key.pem                       keys that wait for their certificates
+//!           next-*.pem                           their certificates, announced and not in use yet
 //!           incoming/                            a set that is being moved in; loading ends what was broken off
 //! ```
 //!
@@ -27,7 +30,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::algorithm::{KeyAlgorithm, MlKem};
-use crate::crypto::ra::RaDecrypter;
+use crate::crypto::ra::{RaDecrypter, RaRollover};
 use crate::crypto::{CryptoError, RaIdentity, RecipientKey, Signer, keystore, provider};
 use crate::upstream::local::authority::same_key;
 use crate::upstream::local::files;
@@ -37,10 +40,12 @@ mod certify;
 mod check;
 mod error;
 mod install;
+mod rollover;
 
 pub use certify::{RaRequests, RaSubjects};
 pub use check::{Finding, Severity, check};
 pub use error::RaError;
+pub use rollover::RaSet;
 
 /// Loads the RA's identity from its folder.
 pub fn load(dir: &Path, passphrase: &str) -> Result<RaIdentity, RaError> {
@@ -104,24 +109,44 @@ impl RaStore {
                 (!single).then(|| scope.spawn(|| self.read(Role::Decrypter.key_file(), Role::Decrypter.certificate_file())));
             let earlier: Vec<_> = earlier
                 .iter()
-                .map(|n| scope.spawn(move || self.read(&format!("decrypter-{n}.key.pem"), &format!("decrypter-{n}.pem"))))
+                .map(|n| {
+                    scope.spawn(move || {
+                        let decrypter = self.read(&format!("decrypter-{n}.key.pem"), &format!("decrypter-{n}.pem"))?;
+                        let signer = self.earlier_signer(*n, &decrypter)?;
+                        Ok((decrypter, signer))
+                    })
+                })
                 .collect();
+            let next = scope.spawn(|| self.read_next());
 
             let signer = join(signer)?;
             let mut decrypters = vec![match current {
                 Some(current) => join(current)?.decrypter()?,
                 None => signer.decrypter()?,
             }];
+            let mut rollover = RaRollover::default();
             // The latest of the earlier ones first.
             for loaded in earlier.into_iter().rev() {
-                let decrypter = join(loaded)?.decrypter()?;
+                let (decrypter, signer) = join(loaded)?;
+                let decrypter = decrypter.decrypter()?;
                 if decrypters.iter().all(|d| d.certificate != decrypter.certificate) {
                     decrypters.push(decrypter);
+                    rollover.signers.extend(signer);
                 }
+            }
+            if let Some((decrypter, signer, next)) = join(next)? {
+                let decrypter = decrypter.decrypter()?;
+                // One that is taken back in is there as an earlier one already.
+                if decrypters.iter().all(|d| d.certificate != decrypter.certificate) {
+                    decrypters.push(decrypter);
+                    rollover.signers.push(signer);
+                }
+                rollover.next = Some(next);
             }
             let key = provider().keys.signer(&signer.pkcs8)?;
             signer.check(key.spki())?;
-            Ok(RaIdentity { signer: key, signer_certificate: signer.certificate, decrypters, chain: self.read_chain()? })
+            let chain = self.read_chain_of(CHAIN)?;
+            Ok(RaIdentity { signer: key, signer_certificate: signer.certificate, decrypters, chain, rollover })
         })
     }
 
@@ -160,15 +185,15 @@ impl RaStore {
         Ok(())
     }
 
-    /// Removes keys that wait for their certificates.
+    /// Destroys keys that wait for their certificates, or were announced with them.
     pub fn discard_waiting_keys(&self) -> Result<(), RaError> {
+        // First what tells of them.
+        for name in rollover::NEXT_CERTIFICATES {
+            install::remove(&self.dir.join(name))?;
+        }
         for role in [Role::Signer, Role::Decrypter] {
             let path = self.dir.join(role.waiting_key_file());
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(RaError::io(&path)(e)),
-            }
+            files::destroy(&path).map_err(RaError::io(&path))?;
         }
         Ok(())
     }
@@ -238,8 +263,8 @@ impl RaStore {
         Ok(Pair { pkcs8, certificate: Arc::new(read), files: (key, certificate) })
     }
 
-    fn read_chain(&self) -> Result<Vec<Arc<Certificate>>, RaError> {
-        let path = self.dir.join(CHAIN);
+    fn read_chain_of(&self, name: &str) -> Result<Vec<Arc<Certificate>>, RaError> {
+        let path = self.dir.join(name);
         let text = match fs::read_to_string(&path) {
             Ok(text) if !text.trim().is_empty() => text,
             Ok(_) => return Ok(Vec::new()),

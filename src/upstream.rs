@@ -42,6 +42,23 @@ pub trait UpstreamCa: Send + Sync {
     /// The chain of this CA as last known: the issuing certificate first, the root last.
     fn chain(&self, ca: &str) -> Option<Arc<[Arc<Certificate>]>>;
 
+    /// The chain above a certificate that this CA issued: that of the generation whose key signed it, where the CA was rolled over.
+    fn chain_above(&self, ca: &str, _certificate: &Certificate) -> Option<Arc<[Arc<Certificate>]>> {
+        self.chain(ca)
+    }
+
+    /// The name of the key that signs for this CA now ([`crl_key_name`]), where orders can name it. An order that does is carried
+    /// out with that key, however late, so that no order is carried out half by one generation and half by the next.
+    fn issuer_key(&self, _ca: &str) -> Option<String> {
+        None
+    }
+
+    /// The living generations of the CA that this certificate is one of, the current one first, then earlier ones; empty if it is no CA
+    /// of this upstream, or one that can have only one.
+    fn generations(&self, _certificate: &Certificate) -> Vec<Arc<Certificate>> {
+        Vec::new()
+    }
+
     /// The next certificate of a CA whose key we hold, once it was prepared (RFC 8894 section 4.7).
     fn next_certificate(&self, _ca: &str) -> Option<Arc<Certificate>> {
         None
@@ -67,6 +84,11 @@ pub trait UpstreamCa: Send + Sync {
 
     /// The ability to sign on behalf of a CA whose key we hold, where there is one: GetNextCACert answers are signed so.
     fn ca_signer(&self, _ca: &str) -> Option<Arc<dyn crate::crypto::Signer>> {
+        None
+    }
+
+    /// The same, of the CA whose current certificate this is.
+    fn signer_of(&self, _certificate: &Certificate) -> Option<Arc<dyn crate::crypto::Signer>> {
         None
     }
 }

@@ -160,8 +160,16 @@ impl Worker {
 /// Deletes what is old, now and every hour.
 async fn upkeep(enroller: Enroller, retention: Retention) {
     let mut due = tokio::time::interval(UPKEEP);
+    let mut hours: u64 = 0;
     loop {
         due.tick().await;
+        // At the start and every day: often enough to be seen, seldom enough to be read.
+        if hours % 24 == 0 {
+            for warning in enroller.expiry_warnings() {
+                tracing::warn!(code = "certificate-expires", "A certificate has to be replaced: {warning}.");
+            }
+        }
+        hours += 1;
         match purge(&enroller, retention).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "Old transactions, replies and challenges were deleted."),

@@ -825,6 +825,7 @@ async fn one_face_for_every_rsa_padding() {
             signer_certificate: Arc::clone(&world.ra_signer.certificate),
             decrypters: vec![ra.decrypter()],
             chain: vec![Arc::clone(&world.ca.certificate)],
+            rollover: Default::default(),
         };
         let server = Server::with_ra(Will::Issue, ScepSettings::default(), identity);
         let odd = Odd { to: &ra.certificate, ..Odd::request(&world.device) };
@@ -870,6 +871,7 @@ async fn c09_captured_messages_of_real_clients() {
             signer_certificate: Arc::clone(&sign.certificate),
             decrypters: vec![decrypt.decrypter()],
             chain: vec![certificate("ca.pem")],
+            rollover: Default::default(),
         };
         let server = Server::with_ra(Will::Pend, settings.clone(), ra);
         let octets = std::fs::read(folder.join(format!("{name}.der"))).unwrap();

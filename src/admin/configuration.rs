@@ -26,6 +26,7 @@ pub(super) async fn status(control: &Control) -> Handled {
         "backends": views::backends(),
         "ready": readiness.ready(),
         "reasons": readiness.reasons,
+        "warnings": control.enroller.expiry_warnings(),
     }))
 }
 

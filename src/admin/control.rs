@@ -128,6 +128,9 @@ impl Control {
             ("GET", ["v1", "profiles"]) => Ok(configuration::profiles(self)),
             ("GET", ["v1", "profiles", name]) => configuration::profile(self, name),
             ("GET", ["v1", "cas", upstream, ca, "crl"]) => configuration::crl(self, upstream, ca).await,
+            ("GET", ["v1", "cas", upstream, ca, "dependants"]) => {
+                Ok(json!({ "keys": self.enroller.dependants(upstream, ca).await? }))
+            }
             ("GET", ["v1", "challenges"]) => challenges::list(self, &call).await,
             ("POST", ["v1", "challenges"]) => challenges::mint(self, &call).await,
             ("DELETE", ["v1", "challenges", id]) => challenges::revoke(self, &call, id).await,

@@ -111,6 +111,10 @@ impl Health {
 
     /// The metrics of now.
     pub async fn scrape(&self) -> String {
+        let ends = crate::enroll::expiry::expiries(&self.enroller.snapshot());
+        #[allow(clippy::cast_precision_loss)] // Seconds since 1970 have 53 bits for a while.
+        let ends: Vec<_> = ends.into_iter().map(|end| (end.kind, end.name, end.not_after.as_second() as f64)).collect();
+        self.metrics.expiry(&ends);
         let statistics = self.enroller.inventory().statistics().await.unwrap_or_default();
         self.metrics.scrape(&Gauges {
             certificates: statistics.certificates,

@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::connect::{self, Connection};
-use super::{Exit, Failed, Global, Outcome, output, setup};
+use super::{Exit, Failed, Global, Outcome, ca_rollover, output, setup};
 use crate::admin::views;
-use crate::algorithm::{AlgorithmProfile, Form, IssuerRef, KeyAlgorithm, SignatureAlgorithm};
+use crate::algorithm::KeyAlgorithm;
 use crate::config::{Config, UpstreamKind};
 use crate::crypto::CryptoPool;
 use crate::server::{Folder, Lock, OpenError};
 use crate::upstream::UpstreamCa;
-use crate::upstream::local::{LocalCa, NewCa, NextCa};
+use crate::upstream::local::{LocalCa, NewCa};
 use crate::x509::{Certificate, DistinguishedName, spki};
 
 /// `ravelin ca`.
@@ -38,7 +38,10 @@ pub enum CaCommand {
     },
     /// Make one
     Create(CreateArgs),
-    /// Prepare the next key and certificate of one: devices that ask (GetNextCACert) learn of it
+    /// Take one to another key or algorithm, step by step
+    #[command(subcommand)]
+    Rollover(ca_rollover::RolloverCommand),
+    /// Short for: rollover prepare
     Next {
         /// Its name
         name: String,
@@ -52,7 +55,7 @@ pub enum CaCommand {
         #[arg(long, value_name = "TIME", default_value = "10y", value_parser = span)]
         validity: Duration,
     },
-    /// Sign with the next key from now on
+    /// Short for: rollover switch
     Activate {
         /// Its name
         name: String,
@@ -166,24 +169,11 @@ impl CaCommand {
                 output::print(&format!("Made {upstream}/{name}.\n"));
                 changing.end().await?;
             }
+            CaCommand::Rollover(command) => return command.run(global, &config).await,
             CaCommand::Next { name, key, alternative, validity } => {
-                let changing = Changing::begin(global, &config).await?;
-                let local = load(&config)?;
-                let next = local.prepare_next(&name, &NextCa { key, alternative, not_before: Timestamp::now(), validity })?;
-                output::print(&format!(
-                    "The next certificate of {name} is ready, valid until {}.\nOnce devices know it: ravelin ca activate {name}\n",
-                    next.not_after()
-                ));
-                changing.end().await?;
+                return ca_rollover::prepare(global, &config, &name, key, alternative, validity).await;
             }
-            CaCommand::Activate { name } => {
-                let changing = Changing::begin(global, &config).await?;
-                let local = load(&config)?;
-                keeps_groups(&config, &local, &name)?;
-                let now = local.activate_next(&name)?;
-                output::print(&format!("{name} signs with its new key now, valid until {}.\n", now.not_after()));
-                changing.end().await?;
-            }
+            CaCommand::Activate { name } => return ca_rollover::switch(global, &config, &name, &[]).await,
             CaCommand::Crl { name, out } => {
                 let (upstream, _) = local_upstream(&config)?;
                 let target = format!("/v1/cas/{}/{}/crl", connect::segment(upstream), connect::segment(&name));
@@ -272,35 +262,6 @@ pub(super) fn load(config: &Config) -> Result<LocalCa, Failed> {
     let (name, dir) = local_upstream(config)?;
     let passphrase = Folder::of(config).passphrase()?;
     Ok(LocalCa::load(name, dir, &passphrase, CryptoPool::start(1, 8))?)
-}
-
-/// Refuses a next key that cannot sign what groups get from this CA now: the configuration would not load any more.
-fn keeps_groups(config: &Config, local: &LocalCa, name: &str) -> Result<(), Failed> {
-    let Some(next) = local.next_certificate(name) else { return Ok(()) };
-    let Some(key) = next.key() else { return Ok(()) };
-    let alternative = next.alternative_spki().and_then(|spki| spki::key_algorithm(spki).ok());
-    let from_here = |issuer: &IssuerRef| issuer.upstream == local.name() && issuer.ca == name;
-    // What a profile needs of this CA that the next keys cannot do.
-    let lacks = |profile: &AlgorithmProfile| {
-        let signs = |signature| !setup::can_sign(key, signature);
-        let besides = |signature: SignatureAlgorithm| !alternative.is_some_and(|key| signature.fits(key));
-        let own = from_here(&profile.issuer).then_some(profile.signature).filter(|signature| signs(*signature));
-        let second = match profile.form {
-            Form::Catalyst => profile.alternative.filter(|signature| from_here(&profile.issuer) && besides(*signature)),
-            _ => profile.sibling().filter(|(signature, issuer)| from_here(issuer) && signs(*signature)).map(|(one, _)| one),
-        };
-        own.or(second)
-    };
-    let left = config.groups.iter().flat_map(|(group, _)| {
-        let profiles = group.profiles().filter_map(|name| config.profile(name));
-        profiles.filter_map(|profile| Some(format!("{} ({})", group.name, lacks(profile)?))).collect::<Vec<_>>()
-    });
-    match left.collect::<Vec<_>>().join(", ") {
-        groups if groups.is_empty() => Ok(()),
-        groups => Err(Failed::new(format!(
-            "the next key of {name} ({key}) cannot sign for these groups: {groups}; give them another profile first"
-        ))),
-    }
 }
 
 fn known(local: &LocalCa, name: &str) -> Result<Arc<Certificate>, Failed> {

@@ -108,13 +108,23 @@ fn document(text: &str) -> Result<DocumentMut, Failed> {
 /// The text with another profile; all else stays as it is, the comment behind the value too.
 pub fn with_profile(text: &str, profile: &str) -> Result<String, Failed> {
     let mut document = document(text)?;
-    let Some(value) = document.get_mut("profile").and_then(Item::as_value_mut) else {
+    if !document.get("profile").is_some_and(Item::is_value) {
         return Err(Failed::config("the file names no profile at its top"));
-    };
-    let mut changed = Value::from(profile);
-    *changed.decor_mut() = value.decor().clone();
-    *value = changed;
+    }
+    set_value(&mut document, "profile", profile);
     Ok(document.to_string())
+}
+
+/// Puts a text behind a key at the top of a file; a comment behind the one before stays.
+pub fn set_value(document: &mut DocumentMut, key: &str, text: &str) {
+    let mut changed = Value::from(text);
+    match document.get_mut(key).and_then(Item::as_value_mut) {
+        Some(value) => {
+            *changed.decor_mut() = value.decor().clone();
+            *value = changed;
+        }
+        None => drop(document.insert(key, Item::Value(changed))),
+    }
 }
 
 /// The text without its `[rollout]`.
@@ -179,7 +189,7 @@ fn between<'a>(old: &'a [&'a str], new: &'a [&'a str]) -> Vec<(char, &'a &'a str
 }
 
 /// Puts a new file in the place of the old one, with its mode and owner. A crash leaves the one or the other.
-fn replace(path: &Path, text: &str) -> Result<(), Failed> {
+pub fn replace(path: &Path, text: &str) -> Result<(), Failed> {
     let failed = |error: io::Error| Failed::new(format!("{}: {error}", path.display()));
     // A hidden name: no policy, should it ever be left behind.
     let name = path.file_name().unwrap_or_default().to_string_lossy();

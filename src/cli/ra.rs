@@ -8,9 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::ca::{self, Changing, span};
+use super::ra_rollover::RaRolloverCommand;
 use super::{Exit, Failed, Global, Outcome, connect, output};
 use crate::algorithm::{KeyAlgorithm, MlKem};
 use crate::crypto::RaIdentity;
+use crate::crypto::ra::RaPhase;
 use crate::ra::{self, RaKeys, RaStore, RaSubjects, Severity};
 use crate::server::Folder;
 use crate::x509::{Certificate, DistinguishedName};
@@ -50,8 +52,17 @@ pub enum RaCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Renew certificates of an embedded CA
+    /// Renew certificates of an embedded CA: rollover prepare and switch in one
     Renew(RenewArgs),
+    /// Take the RA to other keys or certificates, step by step
+    #[command(subcommand)]
+    Rollover(RaRolloverCommand),
+    /// Short for: rollover status
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `ravelin ra create`.
@@ -189,6 +200,10 @@ impl RaArgs {
                     None => output::print("The keys wait for certificates. Next: ravelin ra request, then ravelin ra install\n"),
                 }
             }
+            RaCommand::Rollover(command) => return command.run(global, &config, &store, self.ra.as_deref()).await,
+            RaCommand::Status { json } => {
+                return RaRolloverCommand::Status { json }.run(global, &config, &store, self.ra.as_deref()).await;
+            }
             RaCommand::Request(args) => request(&store, args)?,
             RaCommand::Install(args) => {
                 let changing = Changing::begin(global, &config).await?;
@@ -278,7 +293,11 @@ fn view(identity: &RaIdentity) -> Value {
     };
     let mut shown = json!({ "signer": one(&identity.signer_certificate) });
     for (number, decrypter) in identity.decrypters.iter().enumerate() {
-        let name = if number == 0 { "decrypter".to_owned() } else { format!("earlier decrypter {number}") };
+        let name = match identity.phase_of(&decrypter.certificate) {
+            RaPhase::Current => "decrypter".to_owned(),
+            RaPhase::Next => "next decrypter".to_owned(),
+            RaPhase::Earlier => format!("earlier decrypter {number}"),
+        };
         shown[name] = one(&decrypter.certificate);
     }
     for (number, certificate) in identity.chain.iter().enumerate() {
@@ -287,11 +306,11 @@ fn view(identity: &RaIdentity) -> Value {
     shown
 }
 
-fn read(path: &Path) -> Result<String, Failed> {
+pub(super) fn read(path: &Path) -> Result<String, Failed> {
     std::fs::read_to_string(path).map_err(|error| Failed::new(format!("{}: {error}", path.display())))
 }
 
-fn certificate(path: &Path) -> Result<Certificate, Failed> {
+pub(super) fn certificate(path: &Path) -> Result<Certificate, Failed> {
     Certificate::from_pem(&read(path)?).map_err(|error| Failed::new(format!("{}: {error}", path.display())))
 }
 

@@ -37,6 +37,10 @@ impl StatusArgs {
                 reasons.iter().filter_map(|reason| reason.as_str()).collect::<Vec<_>>().join("\n")
             }),
         ));
+        let warnings = status["warnings"].as_array().map(|all| all.iter().filter_map(|one| one.as_str()).collect::<Vec<_>>());
+        if let Some(warnings) = warnings.filter(|warnings| !warnings.is_empty()) {
+            pairs.push(("warnings", warnings.join("\n")));
+        }
         output::print(&output::fields(&pairs));
         Ok(Exit::Ok)
     }

@@ -423,7 +423,13 @@ mod tests {
         let root = "default-endpoint = \"devices\"\n[[endpoint]]\nname = \"shared\"\npath = \"/scep/devices/shared\"\ngroups = [\"devices\"]\n";
         let config = config(POLICY, PROFILE, root);
         let key = provider().keys.generate(KeyAlgorithm::EcdsaP256).unwrap();
-        let ra = RaIdentity { signer: key, signer_certificate: certificate(), decrypters: Vec::new(), chain: Vec::new() };
+        let ra = RaIdentity {
+            signer: key,
+            signer_certificate: certificate(),
+            decrypters: Vec::new(),
+            chain: Vec::new(),
+            rollover: Default::default(),
+        };
         let parts = Parts { upstreams: upstream(able()), ra: Arc::new(ra), ras: BTreeMap::new(), generation: 3, now: now() };
         let snapshot = Snapshot::build(&config, parts).unwrap_or_else(|findings| panic!("{findings}"));
         let found = |path| snapshot.endpoint(None, path, IpAddr::V4(Ipv4Addr::LOCALHOST)).map(|endpoint| endpoint.name.clone());

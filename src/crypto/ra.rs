@@ -14,10 +14,65 @@ pub struct RaIdentity {
     pub signer: Arc<dyn Signer>,
     /// The certificate of the signer.
     pub signer_certificate: Arc<Certificate>,
-    /// The keys that open requests, the current one first; earlier ones stay while they are rolled over.
+    /// The keys that open requests, the current one first; while they are rolled over, earlier ones and the next one follow.
     pub decrypters: Vec<RaDecrypter>,
     /// The CA certificates above the RA certificates: issuer first, root last.
     pub chain: Vec<Arc<Certificate>>,
+    /// What there is besides while the keys are rolled over.
+    pub rollover: RaRollover,
+}
+
+/// Keys and certificates of the RA that are not the current ones, while they are rolled over.
+#[derive(Clone, Default)]
+pub struct RaRollover {
+    /// Who signs the replies to requests that were encrypted to another certificate than the current one.
+    pub signers: Vec<RaSigner>,
+    /// The certificates that come next. Their keys open requests and sign replies already.
+    pub next: Option<RaNext>,
+}
+
+/// The signing half of a pair that is not the current one.
+#[derive(Clone)]
+pub struct RaSigner {
+    /// The certificate that the request was encrypted to.
+    pub recipient: Arc<Certificate>,
+    /// Signs the reply.
+    pub signer: Arc<dyn Signer>,
+    /// The certificate of the signer.
+    pub certificate: Arc<Certificate>,
+}
+
+/// The certificates that come next.
+#[derive(Clone)]
+pub struct RaNext {
+    /// The one that signs.
+    pub signer: Arc<Certificate>,
+    /// The one that is encrypted to; the same if one does both.
+    pub decrypter: Arc<Certificate>,
+    /// The CA certificates above: issuer first, root last.
+    pub chain: Vec<Arc<Certificate>>,
+}
+
+/// Which of the RA's certificates a request was encrypted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RaPhase {
+    /// The one of today.
+    Current,
+    /// One that was announced as the next.
+    Next,
+    /// One of before.
+    Earlier,
+}
+
+impl RaPhase {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RaPhase::Current => "current",
+            RaPhase::Next => "next",
+            RaPhase::Earlier => "earlier",
+        }
+    }
 }
 
 impl RaIdentity {
@@ -32,6 +87,22 @@ impl RaIdentity {
     /// Whether one certificate signs and is encrypted to.
     pub fn is_single(&self) -> bool {
         self.decrypters.first().is_some_and(|d| d.certificate == self.signer_certificate)
+    }
+
+    /// Who signs the reply to a request that was encrypted to `recipient`: a device that encrypts to a certificate knows the signing
+    /// certificate that came with that one, and may know no other.
+    pub fn signer_for(&self, recipient: Option<&Certificate>) -> (&Arc<dyn Signer>, &Arc<Certificate>) {
+        let other = recipient.and_then(|recipient| self.rollover.signers.iter().find(|other| *other.recipient == *recipient));
+        other.map_or((&self.signer, &self.signer_certificate), |other| (&other.signer, &other.certificate))
+    }
+
+    /// Which one a request was encrypted to.
+    pub fn phase_of(&self, recipient: &Certificate) -> RaPhase {
+        match &self.rollover.next {
+            _ if self.decrypters.first().is_some_and(|current| *current.certificate == *recipient) => RaPhase::Current,
+            Some(next) if *next.decrypter == *recipient => RaPhase::Next,
+            _ => RaPhase::Earlier,
+        }
     }
 
     /// The decrypter whose certificate has this issuer (DER Name) and serial number (content octets): an issuerAndSerialNumber

@@ -237,7 +237,7 @@ async fn leg(core: &Arc<Core>, work: Work) -> Result<Leg, EnrollError> {
     let settled = match submission {
         Submission::Issued { certificate, chain } => {
             let chain: Arc<[Arc<Certificate>]> = match chain.is_empty() {
-                true => upstream.chain(&work.order.issuer.ca).unwrap_or_default(),
+                true => upstream.chain_above(&work.order.issuer.ca, &certificate).unwrap_or_default(),
                 false => chain.into(),
             };
             let outcome = Outcome::Issued(match &work.first {
@@ -245,7 +245,12 @@ async fn leg(core: &Arc<Core>, work: Work) -> Result<Leg, EnrollError> {
                 Some(first) => IssuedCertificate {
                     transaction: work.transaction.id,
                     certificate: Arc::clone(&first.certificate),
-                    chain: work.snapshot.chain_of(&first.issuer),
+                    chain: work
+                        .snapshot
+                        .upstreams
+                        .get(&first.issuer.upstream)
+                        .and_then(|upstream| upstream.chain_above(&first.issuer.ca, &first.certificate))
+                        .unwrap_or_default(),
                     password: None,
                 },
                 None => IssuedCertificate {

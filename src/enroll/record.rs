@@ -302,8 +302,9 @@ async fn stored_certificate(
     if record.status == CertificateStatus::Revoked || record.not_after <= core.now() {
         return Ok(None);
     }
+    let upstream = snapshot.upstreams.get(&record.upstream);
     let certificate = Certificate::from_octets(record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
-    let chain = snapshot.upstreams.get(&record.upstream).and_then(|upstream| upstream.chain(&record.ca)).unwrap_or_default();
+    let chain = upstream.and_then(|upstream| upstream.chain_above(&record.ca, &certificate)).unwrap_or_default();
     let password = transaction.sealed_challenge.as_deref().and_then(|sealed| core.sealer.open(sealed)).map(Arc::new);
     Ok(Some(IssuedCertificate { transaction: transaction.id, certificate: Arc::new(certificate), chain, password }))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{RaError, RaKeys, RaStore, Role};
+use super::{Keys, RaError, RaKeys, RaStore, Role};
 use crate::algorithm::{Digest, Form, IssuerRef, KeyAlgorithm};
 use crate::crypto::{RaIdentity, Signer, provider};
 use crate::upstream::local::LocalCa;
@@ -30,6 +30,14 @@ pub struct RaRequests {
     pub signer: Vec<u8>,
     /// For the key that decrypts: asks for keyEncipherment. `None` if one key does both.
     pub decrypter: Option<Vec<u8>>,
+}
+
+/// Keys with their fresh certificates.
+pub(super) struct Certified {
+    pub(super) keys: Keys,
+    pub(super) signer: Certificate,
+    pub(super) decrypter: Option<Certificate>,
+    pub(super) chain: Vec<Certificate>,
 }
 
 impl RaSubjects {
@@ -88,6 +96,19 @@ impl RaStore {
         validity: Duration,
         now: Timestamp,
     ) -> Result<RaIdentity, RaError> {
+        let Certified { keys, signer, decrypter, chain } = self.certified(ca, ca_name, subjects, not_before, validity)?;
+        self.install_for(&keys, signer, decrypter, chain, now)
+    }
+
+    /// Has keys certified, and installs nothing.
+    pub(super) fn certified(
+        &self,
+        ca: &LocalCa,
+        ca_name: &str,
+        subjects: &RaSubjects,
+        not_before: Timestamp,
+        validity: Duration,
+    ) -> Result<Certified, RaError> {
         let unsuitable = |why: String| RaError::UnsuitableCa { ca: ca_name.to_owned(), why };
         let chain =
             ca.chain(ca_name).ok_or_else(|| unsuitable(format!("there is none; there are: {}", ca.names().join(", "))))?;
@@ -106,6 +127,7 @@ impl RaStore {
                 form: Form::Single,
                 signature,
                 issuer: IssuerRef { upstream: ca.name().to_owned(), ca: ca_name.to_owned() },
+                issuer_key: None,
                 alternative: None,
                 sibling: None,
                 related: None,
@@ -136,7 +158,7 @@ impl RaStore {
             None => None,
         };
         let chain = chain.iter().map(|c| Certificate::clone(c)).collect();
-        self.install_for(&keys, signer, decrypter, chain, now)
+        Ok(Certified { keys, signer, decrypter, chain })
     }
 
     /// Renews certificates of an embedded CA: with fresh keys, or (`None`) with the same. The names stay. What devices

@@ -14,6 +14,12 @@ use crate::x509::X509Error;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RaError {
+    /// Nothing was announced.
+    #[error("no next certificates of the RA were prepared: ravelin ra rollover prepare")]
+    NotPrepared,
+    /// There is nothing to go back to.
+    #[error("there is no earlier set of RA keys to go back to")]
+    NoEarlier,
     /// There is no identity, or part of it is missing.
     #[error("the RA has no identity: {missing} is missing; make keys and have them certified")]
     NoIdentity {

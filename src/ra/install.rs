@@ -9,6 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::certify::signer_usage;
+use super::rollover::NEXT_CERTIFICATES;
 use super::{CHAIN, Keys, MIN_RSA_BITS, RaError, RaStore, Role};
 use crate::algorithm::KeyAlgorithm;
 use crate::crypto::RaIdentity;
@@ -45,15 +46,7 @@ impl RaStore {
         chain: Vec<Certificate>,
         now: Timestamp,
     ) -> Result<RaIdentity, RaError> {
-        check_keys(keys, &signer, decrypter.as_ref())?;
-        let only_one = decrypter.is_none();
-        let expected = Expected { encapsulation: keys.encapsulate(), chain: &chain, now };
-        expected.check(Role::Signer, &signer, signer_usage(only_one))?;
-        if let Some(decrypter) = &decrypter {
-            expected.check(Role::Decrypter, decrypter, KeyUsage::KEY_ENCIPHERMENT)?;
-        }
-        let chain = path_above(&signer, decrypter.as_ref(), chain, now)?;
-
+        let chain = checked(keys, &signer, decrypter.as_ref(), chain, now)?;
         self.stage(keys, &signer, decrypter.as_ref(), &chain, now)?;
         finish(&self.dir)?;
         self.load()
@@ -98,7 +91,7 @@ impl RaStore {
         files::rename(&part, &incoming).map_err(RaError::io(&incoming))
     }
 
-    /// Keeps what devices encrypt to today as `decrypter-N.*`, and removes what ended, except the latest: devices whose clock is
+    /// Keeps what devices encrypt to today as `decrypter-N.*`, with what signs the replies, and removes what ended, except the latest: devices whose clock is
     /// wrong, or that fetched the certificate long ago, may still use that one.
     fn keep_current_decrypter(&self, now: Timestamp) -> Result<(), RaError> {
         if !self.dir.join(Role::Signer.certificate_file()).is_file() {
@@ -112,18 +105,28 @@ impl RaStore {
             let text = fs::read_to_string(&path).map_err(RaError::io(&path))?;
             let ended = Certificate::from_pem(&text).is_ok_and(|c| c.not_after() < now);
             if ended {
-                for path in [path, self.dir.join(format!("decrypter-{number}.key.pem"))] {
-                    fs::remove_file(&path).map_err(RaError::io(&path))?;
-                }
+                self.remove_earlier(number)?;
             }
         }
-        let role = if self.dir.join(Role::Decrypter.key_file()).is_file() { Role::Decrypter } else { Role::Signer };
-        for (from, to) in [
+        let two = self.dir.join(Role::Decrypter.key_file()).is_file();
+        let role = if two { Role::Decrypter } else { Role::Signer };
+        let since = self.dir.join(format!("replaced-{number}"));
+        files::write(&since, now.to_string().as_bytes()).map_err(RaError::io(&since))?;
+        // What signs the replies to those who encrypt to it, then its certificate, which tells that it is there, last.
+        let signer = [
+            (Role::Signer.key_file(), format!("signer-{number}.key.pem")),
+            (Role::Signer.certificate_file(), format!("signer-{number}.pem")),
+        ];
+        let rest = [
+            (CHAIN, format!("chain-{number}.pem")),
             (role.key_file(), format!("decrypter-{number}.key.pem")),
             (role.certificate_file(), format!("decrypter-{number}.pem")),
-        ] {
+        ];
+        for (from, to) in signer.into_iter().filter(|_| two).chain(rest) {
             let from = self.dir.join(from);
-            files::keep_as(&from, &self.dir.join(to)).map_err(RaError::io(&from))?;
+            if from.is_file() || !from.ends_with(CHAIN) {
+                files::keep_as(&from, &self.dir.join(to)).map_err(RaError::io(&from))?;
+            }
         }
         Ok(())
     }
@@ -136,6 +139,23 @@ impl RaStore {
             decrypter: if decrypter.is_file() { Some(self.read_recipient(&decrypter)?) } else { None },
         })
     }
+}
+
+/// Checks that the certificates are for these keys, and that devices can use them; gives the chain above.
+pub(super) fn checked(
+    keys: &Keys,
+    signer: &Certificate,
+    decrypter: Option<&Certificate>,
+    chain: Vec<Certificate>,
+    now: Timestamp,
+) -> Result<Vec<Certificate>, RaError> {
+    check_keys(keys, signer, decrypter)?;
+    let expected = Expected { encapsulation: keys.encapsulate(), chain: &chain, now };
+    expected.check(Role::Signer, signer, signer_usage(decrypter.is_none()))?;
+    if let Some(decrypter) = decrypter {
+        expected.check(Role::Decrypter, decrypter, KeyUsage::KEY_ENCIPHERMENT)?;
+    }
+    path_above(signer, decrypter, chain, now)
 }
 
 /// Moves the files of `incoming/` to their places. Can be broken off and called again at any point.
@@ -166,11 +186,15 @@ pub(super) fn finish(dir: &Path) -> Result<(), RaError> {
             files::rename(&from, &dir.join(name)).map_err(RaError::io(&from))?;
         }
     }
+    // What was announced is now in use.
+    for name in NEXT_CERTIFICATES {
+        remove(&dir.join(name))?;
+    }
     remove(&incoming.join(ONLY_ONE))?;
     fs::remove_dir(&incoming).map_err(RaError::io(&incoming))
 }
 
-fn remove(path: &Path) -> Result<(), RaError> {
+pub(super) fn remove(path: &Path) -> Result<(), RaError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(RaError::io(path)(e)),
         _ => Ok(()),

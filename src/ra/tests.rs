@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::algorithm::{Form, IssuerRef, KeyTransport};
+use crate::crypto::ra::RaPhase;
 use crate::crypto::{CryptoPool, RecipientKey};
 use crate::upstream::local::{LocalCa, NewCa};
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
@@ -68,6 +69,7 @@ impl Site {
             form: Form::Single,
             signature: self.ca.preferred_signature("devices").unwrap(),
             issuer: IssuerRef { upstream: "local".into(), ca: "devices".into() },
+            issuer_key: None,
             alternative: None,
             sibling: None,
             related: None,
@@ -411,4 +413,51 @@ fn sha_1_is_found() {
     identity.signer_certificate = Arc::new(Certificate::from_pem(&fs::read_to_string(certificate).unwrap()).unwrap());
     let found = codes(&check(&identity, site.now + DAY, 30 * DAY));
     assert_eq!(found, ["ra-signature-weak", "ra-chain-broken"]);
+}
+
+/// A single certificate is a set too, and so is one with an ML-KEM key: each signs the replies to what is encrypted to it.
+#[test]
+fn sets_of_every_kind_roll_over() {
+    let pair = RaKeys::Encapsulation { signer: KeyAlgorithm::MlDsa44, recipient: MlKem::MlKem512 };
+    for (first, next) in [(RaKeys::Single { bits: 2048 }, RaKeys::Pair { bits: 2048 }), (pair, pair)] {
+        let site = Site::new();
+        site.store.create_keys(first).unwrap();
+        let old = site.self_made().unwrap();
+        assert!(matches!(site.store.switch(site.now), Err(RaError::NotPrepared)));
+        assert!(matches!(site.store.undo(site.now), Err(RaError::NoEarlier)));
+
+        let prepare = || site.store.prepare_by(&site.ca, "devices", next, site.now - DAY, 100 * DAY, site.now);
+        let prepared = prepare().unwrap();
+        assert_eq!(prepared.signer_certificate, old.signer_certificate);
+        let coming = prepared.rollover.next.clone().unwrap();
+        assert_eq!(*prepared.signer_for(Some(&coming.decrypter)).1, coming.signer);
+        assert_eq!(prepared.phase_of(&coming.decrypter), RaPhase::Next);
+        assert!(matches!(prepare(), Err(RaError::KeysWaiting { .. })));
+        site.store.cancel().unwrap();
+        assert!(site.store.load().unwrap().rollover.next.is_none() && !site.store.has_waiting_keys());
+
+        let coming = prepare().unwrap().rollover.next.unwrap();
+        site.store.switch(site.now).unwrap();
+        for (sets, check) in [(2, &coming), (2, &coming)] {
+            let ra = site.store.load().unwrap();
+            assert_eq!((&ra.signer_certificate, &ra.decrypter().certificate), (&check.signer, &check.decrypter));
+            assert_eq!((ra.decrypters.len(), site.store.sets().unwrap().len(), ra.rollover.next.is_none()), (sets, sets, true));
+            let before = &old.decrypter().certificate;
+            assert_eq!(*ra.signer_for(Some(before)).1, old.signer_certificate);
+            assert_eq!((ra.phase_of(before), ra.phase_of(&check.decrypter)), (RaPhase::Earlier, RaPhase::Current));
+            // What signs is the key of the certificate.
+            let (signer, certificate) = ra.signer_for(Some(before));
+            assert!(same_key(signer.spki(), certificate.spki()));
+            // There and back again.
+            let back = site.store.undo(site.now).unwrap();
+            assert_eq!((&back.signer_certificate, back.decrypter().certificate.der()), (&old.signer_certificate, before.der()));
+            assert_eq!(back.is_single(), old.is_single());
+            site.store.undo(site.now).unwrap();
+        }
+        assert_eq!(site.store.retire(Some(site.now - DAY)).unwrap(), 0);
+        assert!(site.store.retire(None).unwrap() >= 1);
+        let ra = site.store.load().unwrap();
+        assert_eq!((ra.decrypters.len(), ra.rollover.signers.len()), (1, 0));
+        assert_eq!(ra.signer_certificate, coming.signer);
+    }
 }

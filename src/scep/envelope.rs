@@ -11,6 +11,8 @@
 //! out of a decryption that cannot fail (implicit rejection); and whatever does not fit after that is one and the same
 //! [`WireError::Envelope`].
 
+use std::sync::Arc;
+
 use der::oid::ObjectIdentifier;
 use zeroize::Zeroizing;
 
@@ -141,6 +143,19 @@ impl<'a> Envelope<'a> {
     /// Whether it can be opened with a password.
     pub fn takes_password(&self) -> bool {
         !self.password.is_empty()
+    }
+
+    /// The certificate among those of `keys` that [`open`](Self::open) would open by: found by name, whether it opens or not.
+    pub fn recipient<'k>(&self, keys: &'k [RaDecrypter]) -> Option<&'k Arc<Certificate>> {
+        let encapsulates = |key: &&RaDecrypter| matches!(key.key, RecipientKey::Encapsulation(_));
+        let by_kem = self.kem.iter().find_map(|one| keys.iter().filter(encapsulates).find(|key| one.names(&key.certificate)));
+        let by_transport = || {
+            let recipients = self.key_transport.iter();
+            recipients
+                .into_iter()
+                .find_map(|one| keys.iter().filter(|key| !encapsulates(key)).find(|key| one.names(&key.certificate)))
+        };
+        by_kem.or_else(by_transport).map(|key| &key.certificate)
     }
 
     /// Opens with that one of `keys` whose certificate a recipient names.

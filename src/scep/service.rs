@@ -20,6 +20,7 @@ use super::WireError;
 use super::wire_error::WireAnswer;
 use crate::crypto::CryptoPool;
 use crate::crypto::pool::PoolError;
+use crate::crypto::ra::RaPhase;
 use crate::enroll::{Answer, EnrollError, Enroller, EnrollmentRequest, Outcome, Peer, Query, Reply};
 use crate::policy::Endpoint;
 use crate::snapshot::Snapshot;
@@ -223,7 +224,12 @@ impl<C: Core> Exchange<'_, C> {
         let Verdict { code, fail_info, detail, response } = verdict;
         let status = response.status().as_u16();
         self.service.metrics.wire(&self.endpoint.name, Operation::PkiOperation.name(), status);
-        let Traits { message_type, transaction, digest, cipher } = traits;
+        let Traits { message_type, transaction, digest, cipher, recipient } = traits;
+        let phase = recipient.map(|recipient| self.snapshot.ra_of(&self.endpoint).phase_of(&recipient));
+        if let Some(phase) = phase {
+            let ra = self.endpoint.scep.ra.as_deref().unwrap_or("default");
+            self.service.metrics.ra_request(ra, phase.name());
+        }
         let legacy = cipher.is_some_and(|c| c.is_legacy()) || digest.is_some_and(|d| d.is_legacy());
         tracing::info!(
             operation = Operation::PkiOperation.name(),
@@ -235,6 +241,7 @@ impl<C: Core> Exchange<'_, C> {
             digest = digest.map(|d| d.name()),
             cipher = cipher.map(|c| c.name()),
             legacy,
+            ra = phase.filter(|phase| *phase != RaPhase::Current).map(RaPhase::name),
             size,
             code,
             fail_info,

@@ -127,7 +127,15 @@ impl Reloader {
         if result.is_ok() {
             events.extend(changes::of_groups(&before, &self.snapshot.load(), self.enroller.now(), actor, cause.name()));
         }
-        for change in &events[1..] {
+        let groups = events.len();
+        if result.is_ok() {
+            events.extend(changes::of_issuers(&before, &self.snapshot.load(), self.enroller.now(), actor, cause.name()));
+        }
+        for change in &events[groups..] {
+            let told = |field: &str| change.fields.get(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            tracing::info!(ca = change.object, from = told("from_key"), to = told("to_key"), "A CA signs with another key.");
+        }
+        for change in &events[1..groups] {
             let told = |field: &str| change.fields.get(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
             tracing::info!(
                 group = told("group"),

@@ -28,6 +28,8 @@ pub struct Metrics {
     crypto_free: Gauge<u64, AtomicU64>,
     crypto_slow_free: Gauge<u64, AtomicU64>,
     crypto_queue: Gauge<u64, AtomicU64>,
+    ra_requests: Family<RaLabels, Counter>,
+    expiry: Family<ExpiryLabels, Gauge<f64, AtomicU64>>,
     rollout: Family<RolloutLabels, Gauge>,
     rollout_share: Family<CandidateLabels, Gauge<f64, AtomicU64>>,
     rollout_devices: Family<ProfileLabels, Gauge<u64, AtomicU64>>,
@@ -112,6 +114,19 @@ impl Metrics {
     pub fn wire(&self, endpoint: &str, operation: &str, status: u16) {
         let labels = WireLabels { endpoint: endpoint.to_owned(), operation: operation.to_owned(), status };
         self.wire.get_or_create(&labels).inc();
+    }
+
+    /// Counts a message by the certificate of the RA that it was encrypted to: `current`, `next` or `earlier`.
+    pub fn ra_request(&self, ra: &str, certificate: &'static str) {
+        self.ra_requests.get_or_create(&RaLabels { ra: ra.to_owned(), certificate }).inc();
+    }
+
+    /// Says until when a certificate of ours is valid.
+    pub fn expiry(&self, all: &[(&'static str, String, f64)]) {
+        self.expiry.clear();
+        for (kind, name, seconds) in all {
+            self.expiry.get_or_create(&ExpiryLabels { kind, name: name.clone() }).set(*seconds);
+        }
     }
 
     /// Counts a reload: `ok` or `failed`; sets the generation.
@@ -214,6 +229,8 @@ impl Default for Metrics {
             crypto_free: Gauge::default(),
             crypto_slow_free: Gauge::default(),
             crypto_queue: Gauge::default(),
+            ra_requests: Family::default(),
+            expiry: Family::default(),
             rollout: Family::default(),
             rollout_share: Family::default(),
             rollout_devices: Family::default(),
@@ -241,6 +258,10 @@ impl Default for Metrics {
         let slow = metrics.crypto_slow_free.clone();
         registry.register("crypto_slow_queue_free", "Slow signatures that the crypto pool would take now", slow);
         registry.register("crypto_queue_size", "Jobs that the crypto pool may hold", metrics.crypto_queue.clone());
+        let requests = metrics.ra_requests.clone();
+        registry.register("ra_requests", "Messages by the certificate of the RA that they were encrypted to", requests);
+        let expiry = metrics.expiry.clone();
+        registry.register("certificate_not_after_seconds", "When certificates of CAs and the RA end, in Unix time", expiry);
         registry.register("rollout", "Groups that try a candidate, by where the rollout stands", metrics.rollout.clone());
         registry.register("rollout_share", "Share of devices that a rollout's percentage reaches", metrics.rollout_share.clone());
         registry.register("rollout_devices", "Devices that met a profile in the gates' window", metrics.rollout_devices.clone());
@@ -271,6 +292,18 @@ struct EnrollmentLabels {
 struct DenialLabels {
     group: String,
     code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RaLabels {
+    ra: String,
+    certificate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpiryLabels {
+    kind: &'static str,
+    name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Capabilities, CrlSource, IdempotencyKey, IssuanceOrder, RevocationRegister, Revoke, Submission, UpstreamCa, UpstreamError,
+    crl_key_name,
 };
 use crate::algorithm::{KeyAlgorithm, KeyRule, SignatureAlgorithm};
 use crate::clock::{Clock, SystemClock};
@@ -26,13 +27,16 @@ mod assembly;
 pub(crate) mod authority;
 mod create;
 mod crl;
+mod cross;
 mod error;
 pub(crate) mod files;
 mod leaf;
+mod rollover;
 mod settings;
 
 pub use create::{NewCa, NextCa};
 pub use error::LocalCaError;
+pub use rollover::{Generation, Phase};
 pub use settings::Settings;
 
 use authority::Authority;
@@ -122,25 +126,26 @@ impl LocalCa {
         let _changing = self.lock();
         let place = self.dir.join(ca);
         let authority = self.known(ca)?;
-        let next = authority.next.as_ref().ok_or_else(|| LocalCaError::NoNext { ca: ca.to_owned() })?;
-        let (certificate, key) = (place.join(authority::NEXT_CERTIFICATE), place.join(authority::NEXT_KEY));
-        if !next.is_ca() {
-            return Err(LocalCaError::NotACa { path: certificate });
-        }
-        if !authority::same_key(authority::read_signer(&key, &self.passphrase)?.spki(), next.spki()) {
-            return Err(LocalCaError::KeyMismatch { certificate, key });
-        }
-        authority::read_alternative(next, &certificate, &place.join(authority::NEXT_ALTERNATIVE_KEY), &self.passphrase)?;
+        // All that could be wrong with it is found before anything is moved.
+        authority.with_next(&place, &self.passphrase)?.ok_or_else(|| LocalCaError::NoNext { ca: ca.to_owned() })?;
         authority::activate(&place)?;
         Ok(Arc::clone(&self.replace(ca)?.certificate))
     }
 
     /// Issues what the order says. Blocks; [`submit`](UpstreamCa::submit) does the same on the pool.
     pub fn issue(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
-        match self.authority(&order.issuer.ca) {
-            Some(authority) => submission(issue(&authority, order, key)),
-            None => submission(Err(self.unknown_ca(&order.issuer.ca))),
-        }
+        submission(self.signing(order).and_then(|signing| signing.issue(order, key)))
+    }
+
+    /// Which generation of which CA carries out an order.
+    fn signing(&self, order: &IssuanceOrder) -> Result<Signing, Refused> {
+        let authority = self.authority(&order.issuer.ca).ok_or_else(|| self.unknown_ca(&order.issuer.ca))?;
+        let earlier = match authority.generation(order.issuer_key.as_deref()) {
+            Ok(None) => None,
+            Ok(Some(previous)) => Some((previous.clone(), self.passphrase.clone())),
+            Err(why) => return Err(Refused::for_good(format!("the CA {:?} cannot issue: {why}", order.issuer.ca))),
+        };
+        Ok(Signing { authority, earlier })
     }
 
     fn authority(&self, ca: &str) -> Option<Arc<Authority>> {
@@ -193,6 +198,23 @@ impl Refused {
     /// The same order may be carried out later, or elsewhere.
     fn for_now(reason: String) -> Self {
         Refused { reason, retryable: true }
+    }
+}
+
+/// A generation of a CA that carries out an order.
+struct Signing {
+    authority: Arc<Authority>,
+    /// An earlier generation, and what opens its key.
+    earlier: Option<(authority::Previous, Zeroizing<String>)>,
+}
+
+impl Signing {
+    fn issue(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Result<Submission, Refused> {
+        let Some((previous, passphrase)) = &self.earlier else { return issue(&self.authority, order, key) };
+        let earlier = previous
+            .authority(&self.authority, passphrase)
+            .map_err(|e| Refused::for_now(format!("the CA {:?} cannot read its earlier key: {e}", order.issuer.ca)))?;
+        issue(&earlier, order, key)
     }
 }
 
@@ -286,13 +308,14 @@ impl UpstreamCa for LocalCa {
     }
 
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
-        let Some(authority) = self.authority(&order.issuer.ca) else {
-            return submission(Err(self.unknown_ca(&order.issuer.ca)));
+        let signing = match self.signing(order) {
+            Ok(signing) => signing,
+            Err(refused) => return submission(Err(refused)),
         };
         let (order, key) = (order.clone(), *key);
         // What comes here was let in when its envelope was opened: it waits for its turn, unless the signature is a slow one.
         let lane = Lane::of([order.signature].into_iter().chain(order.alternative));
-        match self.pool.run_signature(lane, move || issue(&authority, &order, &key)).await {
+        match self.pool.run_signature(lane, move || signing.issue(&order, &key)).await {
             Ok(result) => submission(result),
             Err(e) => submission(Err(Refused::for_now(format!("the local CA issued nothing: {e}")))),
         }
@@ -304,6 +327,23 @@ impl UpstreamCa for LocalCa {
 
     fn chain(&self, ca: &str) -> Option<Arc<[Arc<Certificate>]>> {
         Some(Arc::clone(&self.authority(ca)?.chain))
+    }
+
+    fn chain_above(&self, ca: &str, certificate: &Certificate) -> Option<Arc<[Arc<Certificate>]>> {
+        Some(Arc::clone(self.authority(ca)?.chain_above(certificate)))
+    }
+
+    fn issuer_key(&self, ca: &str) -> Option<String> {
+        Some(crl_key_name(&self.authority(ca)?.certificate))
+    }
+
+    fn generations(&self, certificate: &Certificate) -> Vec<Arc<Certificate>> {
+        let all = self.authorities.load();
+        let of = |authority: &Authority| -> Vec<Arc<Certificate>> {
+            let living = authority.previous.iter().filter(|previous| !previous.retired()).map(|previous| &previous.certificate);
+            std::iter::once(&authority.certificate).chain(living).cloned().collect()
+        };
+        all.values().map(|authority| of(authority)).find(|all| all.iter().any(|one| **one == *certificate)).unwrap_or_default()
     }
 
     fn next_certificate(&self, ca: &str) -> Option<Arc<Certificate>> {
@@ -339,6 +379,11 @@ impl UpstreamCa for LocalCa {
 
     fn ca_signer(&self, ca: &str) -> Option<Arc<dyn Signer>> {
         Some(Arc::clone(&self.authority(ca)?.keys.primary))
+    }
+
+    fn signer_of(&self, certificate: &Certificate) -> Option<Arc<dyn Signer>> {
+        let all = self.authorities.load();
+        all.values().find(|authority| *authority.certificate == *certificate).map(|authority| Arc::clone(&authority.keys.primary))
     }
 }
 
@@ -385,7 +430,9 @@ impl CrlSource for LocalCa {
             let keys = authority.keys.clone();
             return authority.crls.current(crl_issuer(&authority.certificate), register, now, move || Ok(keys)).await.map(Some);
         }
-        let Some(previous) = authority.previous.iter().find(|p| p.certificate.der() == issuer.der()) else { return Ok(None) };
+        let found = authority.previous.iter().find(|p| p.certificate.der() == issuer.der());
+        // A key that is retired signs no CRLs.
+        let Some(previous) = found.filter(|previous| !previous.retired()) else { return Ok(None) };
         let (generation, passphrase) = (previous.clone(), self.passphrase.clone());
         let keys = move || generation.keys(&passphrase);
         authority.crls.current(crl_issuer(&previous.certificate), register, now, keys).await.map(Some)

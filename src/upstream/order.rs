@@ -25,6 +25,10 @@ pub struct IssuanceOrder {
     pub signature: SignatureAlgorithm,
     /// Who signs.
     pub issuer: IssuerRef,
+    /// Which of the issuer's keys signs, by [`UpstreamCa::issuer_key`](super::UpstreamCa::issuer_key): that of the day of the order,
+    /// also when the CA was rolled over since. `None` is the key of the day when it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_key: Option<String>,
     /// The alternative signature of a [`Form::Catalyst`] certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternative: Option<SignatureAlgorithm>,
@@ -86,10 +90,10 @@ impl IssuanceOrder {
     /// The order for the sibling, bound to the first certificate of the pair if `related` says so; `None` if it is no order for a
     /// pair.
     pub fn for_sibling(&self, related: Option<RelatedCertificate>) -> Option<IssuanceOrder> {
-        let SiblingOrder { signature, issuer } = self.sibling.clone()?;
+        let SiblingOrder { signature, issuer, issuer_key } = self.sibling.clone()?;
         let form = if signature.family() == Family::Composite { Form::Composite } else { Form::Single };
         let extensions = self.extensions.for_another_issuer();
-        Some(IssuanceOrder { form, signature, issuer, sibling: None, related, extensions, ..self.clone() })
+        Some(IssuanceOrder { form, signature, issuer, issuer_key, sibling: None, related, extensions, ..self.clone() })
     }
 }
 
@@ -100,6 +104,9 @@ pub struct SiblingOrder {
     pub signature: SignatureAlgorithm,
     /// Who signs.
     pub issuer: IssuerRef,
+    /// Which of the issuer's keys signs, as in [`IssuanceOrder::issuer_key`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_key: Option<String>,
 }
 
 /// Another certificate of the same device, by its digest (RFC 9763 section 4).

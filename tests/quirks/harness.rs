@@ -241,6 +241,7 @@ impl Server {
             signer_certificate: Arc::clone(&world.ra_signer.certificate),
             decrypters: vec![world.ra_decrypter.decrypter()],
             chain: vec![Arc::clone(&world.ca.certificate)],
+            rollover: Default::default(),
         };
         Self::with_ra(will, scep, ra)
     }

@@ -36,6 +36,8 @@ pub(super) struct Traits {
     pub(super) transaction: Option<String>,
     pub(super) digest: Option<Digest>,
     pub(super) cipher: Option<ContentCipher>,
+    /// The certificate of the RA that it was encrypted to.
+    pub(super) recipient: Option<Arc<Certificate>>,
 }
 
 /// What a message turned out to be.
@@ -68,8 +70,9 @@ pub(super) fn take_in(octets: &Bytes, context: &Context) -> (Traits, Intake) {
     let Some(transaction_id) = attributes.transaction_id.as_deref() else {
         return (traits, bare(WireError::MissingAttribute("transactionID")));
     };
-    let intake = understand(octets, &message, transaction_id, context, &mut traits)
-        .unwrap_or_else(|error| failed(error, attributes, transaction_id, message.digest(), context));
+    let intake = understand(octets, &message, transaction_id, context, &mut traits).unwrap_or_else(|error| {
+        failed(error, attributes, transaction_id, message.digest(), traits.recipient.as_deref(), context)
+    });
     (traits, intake)
 }
 
@@ -107,6 +110,8 @@ fn understand(
     traits.cipher = envelope.cipher();
     let policy = EnvelopePolicy { ciphers: &settings.accept_ciphers, oaep: settings.accept_oaep };
     let ra = snapshot.ra_of(endpoint);
+    traits.recipient = envelope.recipient(&ra.decrypters).cloned();
+    let (ra_signer, ra_certificate) = ra.signer_for(traits.recipient.as_deref());
     // Before anything is decrypted: what is wrong with it says nothing of what is inside.
     let reply_key = match provider().transport.can_wrap(signer.spki()) {
         // RFC 8894 section 3.1: to the signer, whatever else it may have named.
@@ -117,12 +122,13 @@ fn understand(
 
     let reply = |challenge| {
         Arc::new(ScepReply {
-            ra: Arc::clone(ra),
+            signer: Arc::clone(ra_signer),
+            signer_certificate: Arc::clone(ra_certificate),
             shape: settings.reply_certs,
             include_signer: settings.reply_includes_signer,
             transaction_id: transaction_id.to_owned(),
             request_nonce: Some(nonce.clone()),
-            digest: reply_digest(message.digest(), &settings.accept_digests, &*ra.signer),
+            digest: reply_digest(message.digest(), &settings.accept_digests, &**ra_signer),
             recipient: reply_key.clone().unwrap_or_else(|| Arc::clone(&signer)),
             cipher: opened.cipher,
             transport: opened.transport.unwrap_or(KeyTransport::Pkcs1v15),
@@ -204,17 +210,24 @@ fn intent(signer: &Arc<Certificate>, snapshot: &Snapshot, accept_digests: &[Dige
 }
 
 /// The FAILURE for a message that could be read, but not taken.
-fn failed(error: WireError, attributes: &Attributes, transaction_id: &str, digest: Option<Digest>, context: &Context) -> Intake {
+fn failed(
+    error: WireError,
+    attributes: &Attributes,
+    transaction_id: &str,
+    digest: Option<Digest>,
+    recipient: Option<&Certificate>,
+    context: &Context,
+) -> Intake {
     let WireAnswer::Failure(info) = error.answer() else { return Intake::Failed(error, None) };
-    let ra = context.snapshot.ra_of(&context.endpoint);
+    let (signer, signer_certificate) = context.snapshot.ra_of(&context.endpoint).signer_for(recipient);
     let settings = &context.endpoint.scep;
     let reply = CertRep {
-        signer: &*ra.signer,
-        signer_certificate: &ra.signer_certificate,
+        signer: &**signer,
+        signer_certificate,
         include_signer: settings.reply_includes_signer,
         transaction_id,
         request_nonce: attributes.sender_nonce.as_deref(),
-        digest: reply_digest(digest, &settings.accept_digests, &*ra.signer),
+        digest: reply_digest(digest, &settings.accept_digests, &**signer),
     }
     .failure(info, error.public());
     match reply {

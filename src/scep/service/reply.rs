@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::algorithm::{ContentCipher, Digest, KeyTransport};
-use crate::crypto::{CryptoError, RaIdentity, provider};
+use crate::crypto::{CryptoError, Signer, provider};
 use crate::enroll::{IssuedCertificate, Outcome, Rejection, RejectionCode, Reply};
 use crate::policy::DenialCode;
 use crate::policy::endpoint::ReplyShape;
@@ -17,7 +17,9 @@ use crate::x509::Certificate;
 
 /// Makes the reply to one message.
 pub(super) struct ScepReply {
-    pub(super) ra: Arc<RaIdentity>,
+    /// Signs: the key that goes with the certificate that the request was encrypted to.
+    pub(super) signer: Arc<dyn Signer>,
+    pub(super) signer_certificate: Arc<Certificate>,
     pub(super) shape: ReplyShape,
     pub(super) include_signer: bool,
     pub(super) transaction_id: String,
@@ -33,8 +35,8 @@ pub(super) struct ScepReply {
 impl ScepReply {
     fn cert_rep(&self) -> CertRep<'_> {
         CertRep {
-            signer: &*self.ra.signer,
-            signer_certificate: &self.ra.signer_certificate,
+            signer: &*self.signer,
+            signer_certificate: &self.signer_certificate,
             include_signer: self.include_signer,
             transaction_id: &self.transaction_id,
             request_nonce: self.request_nonce.as_deref(),

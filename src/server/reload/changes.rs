@@ -1,5 +1,7 @@
 //! What a reload means for device groups, for the audit log.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::inventory::AuditEvent;
 use crate::policy::DeviceGroup;
 use crate::rollout::Plan;
 use crate::snapshot::Snapshot;
+use crate::upstream::crl_key_name;
 
 /// An event for each group whose profile or candidate is another one, however its file was changed.
 pub(super) fn of_groups(before: &Snapshot, after: &Snapshot, at: Timestamp, actor: &str, cause: &str) -> Vec<AuditEvent> {
@@ -29,6 +32,31 @@ pub(super) fn of_groups(before: &Snapshot, after: &Snapshot, at: Timestamp, acto
                 None => tell("rollout.removed", json!({ "candidate": earlier.rollout.as_ref().map(|plan| &plan.candidate) })),
             }
         }
+    }
+    events
+}
+
+/// An event for each CA that signs with another key than before.
+pub(super) fn of_issuers(before: &Snapshot, after: &Snapshot, at: Timestamp, actor: &str, cause: &str) -> Vec<AuditEvent> {
+    let issuers: BTreeSet<_> = after
+        .profiles
+        .values()
+        .flat_map(|profile| profile.issuers().map(|issuer| (issuer.upstream.clone(), issuer.ca.clone())).collect::<Vec<_>>())
+        .collect();
+    let mut events = Vec::new();
+    for (upstream, ca) in issuers {
+        let first = |snapshot: &Snapshot| snapshot.upstreams.get(&upstream)?.chain(&ca)?.first().cloned();
+        let (Some(from), Some(to)) = (first(before), first(after)) else { continue };
+        if from == to {
+            continue;
+        }
+        let fields = json!({
+            "upstream": upstream, "ca": ca, "cause": cause, "snapshot": after.digest_hex(),
+            "from": crl_key_name(&from), "from_key": from.key(), "to": crl_key_name(&to), "to_key": to.key(),
+        });
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        let object = format!("{upstream}/{ca}");
+        events.push(AuditEvent { at, event: "ca.key-changed".to_owned(), actor: actor.to_owned(), object, fields });
     }
     events
 }

@@ -8,7 +8,9 @@
 //!              ca.toml                settings
 //!              serial.key             32 secret octets that serial numbers are made with
 //!              next-certificate.pem, next-key.pem, next-chain.pem, ...    prepared for the rollover
-//!              previous-N-certificate.pem, previous-N-key.pem, ...        earlier generations, oldest first
+//!              next-cross.pem                                             of a root: new key by the old one, old key by the new one
+//!              previous-N-certificate.pem, previous-N-key.pem, ...        earlier generations, oldest first; without a key once retired
+//!              previous-N-cross.pem                                       what next-cross.pem was when N went
 //! ```
 
 use std::fs;
@@ -22,6 +24,7 @@ use super::crl::CrlCache;
 use super::settings::Settings;
 use super::{LocalCaError, files};
 use crate::crypto::{Signer, keystore, provider};
+use crate::upstream::crl_key_name;
 use crate::x509::{Certificate, spki};
 
 /// A CA that can sign.
@@ -41,11 +44,32 @@ pub(super) struct Authority {
 #[derive(Clone)]
 pub(super) struct Previous {
     pub(super) certificate: Arc<Certificate>,
+    /// Its own certificate first, the root last.
+    pub(super) chain: Arc<[Arc<Certificate>]>,
     key: PathBuf,
     alternative_key: PathBuf,
 }
 
 impl Previous {
+    /// Whether its key is gone, so that it signs no CRLs any more.
+    pub(super) fn retired(&self) -> bool {
+        !self.key.is_file()
+    }
+
+    /// The CA as it was in this generation, to carry out an order of that time. Blocks, for reading the key.
+    pub(super) fn authority(&self, current: &Authority, passphrase: &str) -> Result<Authority, LocalCaError> {
+        Ok(Authority {
+            certificate: Arc::clone(&self.certificate),
+            chain: Arc::clone(&self.chain),
+            keys: self.keys(passphrase)?,
+            settings: current.settings.clone(),
+            serial_key: current.serial_key.clone(),
+            next: None,
+            previous: Vec::new(),
+            crls: CrlCache::default(),
+        })
+    }
+
     /// Reads its keys.
     pub(super) fn keys(&self, passphrase: &str) -> Result<IssuerKeys, LocalCaError> {
         let primary = read_signer(&self.key, passphrase)?;
@@ -86,6 +110,50 @@ impl Authority {
             crls: CrlCache::default(),
             certificate,
         })
+    }
+
+    /// The CA as it will be once it signs with its next key. Blocks, for reading the key.
+    pub(super) fn with_next(&self, dir: &Path, passphrase: &str) -> Result<Option<Authority>, LocalCaError> {
+        let Some(next) = &self.next else { return Ok(None) };
+        let (certificate, key) = (dir.join(NEXT_CERTIFICATE), dir.join(NEXT_KEY));
+        if !next.is_ca() {
+            return Err(LocalCaError::NotACa { path: certificate });
+        }
+        let primary = read_signer(&key, passphrase)?;
+        if !same_key(primary.spki(), next.spki()) {
+            return Err(LocalCaError::KeyMismatch { certificate, key });
+        }
+        let alternative = read_alternative(next, &certificate, &dir.join(NEXT_ALTERNATIVE_KEY), passphrase)?;
+        Ok(Some(Authority {
+            certificate: Arc::clone(next),
+            chain: read_chain(next, &dir.join(NEXT_CHAIN))?.into(),
+            keys: IssuerKeys { primary, alternative },
+            settings: self.settings.clone(),
+            serial_key: self.serial_key.clone(),
+            next: None,
+            previous: self.previous.clone(),
+            crls: CrlCache::default(),
+        }))
+    }
+
+    /// The generation that an order names: `None` is the current one. The error says why there is none.
+    pub(super) fn generation(&self, key: Option<&str>) -> Result<Option<&Previous>, String> {
+        let Some(key) = key.filter(|key| *key != crl_key_name(&self.certificate)) else { return Ok(None) };
+        match self.previous.iter().find(|previous| crl_key_name(&previous.certificate) == key) {
+            Some(previous) if previous.retired() => Err(format!("its key {key}, which the order names, is retired")),
+            Some(previous) => Ok(Some(previous)),
+            None => Err(format!("it has no key {key}, which the order names")),
+        }
+    }
+
+    /// The chain of the generation whose key signed this certificate.
+    pub(super) fn chain_above(&self, certificate: &Certificate) -> &Arc<[Arc<Certificate>]> {
+        let Some(named) = certificate.authority_key_identifier() else { return &self.chain };
+        let is = |ca: &Certificate| key_identifier(ca).is_ok_and(|own| own == named);
+        if is(&self.certificate) {
+            return &self.chain;
+        }
+        self.previous.iter().find(|previous| is(&previous.certificate)).map_or(&self.chain, |previous| &previous.chain)
     }
 
     /// What authorityKeyIdentifier says in what this CA issues.
@@ -142,6 +210,67 @@ pub(super) fn check_name(name: &str) -> Result<(), LocalCaError> {
     }
 }
 
+/// Takes back what was prepared. The key is destroyed, the certificate goes last: while it is there, this can be done again.
+pub(super) fn cancel(dir: &Path) -> Result<(), LocalCaError> {
+    for key in [NEXT_KEY, NEXT_ALTERNATIVE_KEY] {
+        let path = dir.join(key);
+        files::destroy(&path).map_err(LocalCaError::io(&path))?;
+    }
+    for name in [NEXT_CHAIN, NEXT_CROSS, NEXT_CERTIFICATE] {
+        let path = dir.join(name);
+        files::remove(&path).map_err(LocalCaError::io(&path))?;
+    }
+    Ok(())
+}
+
+/// Prepares an earlier generation as the next one. Its own files stay: they are named twice.
+pub(super) fn prepare_earlier(dir: &Path, earlier: &Certificate) -> Result<(), LocalCaError> {
+    let mut found = None;
+    for n in numbers_of(dir, earlier)? {
+        if dir.join(format!("previous-{n}-key.pem")).is_file() {
+            found = Some(n);
+        }
+    }
+    // What a preparation that was broken off left behind.
+    cancel(dir)?;
+    let Some(n) = found else { return Err(LocalCaError::Retired { key: crl_key_name(earlier) }) };
+    for (from, to) in
+        [("key", NEXT_KEY), ("alternative-key", NEXT_ALTERNATIVE_KEY), ("chain", NEXT_CHAIN), ("certificate", NEXT_CERTIFICATE)]
+    {
+        let from = dir.join(format!("previous-{n}-{from}.pem"));
+        if from.is_file() {
+            files::keep_as(&from, &dir.join(to)).map_err(LocalCaError::io(&from))?;
+        } else if to == NEXT_CHAIN && earlier.issuer() == earlier.subject() {
+            // A root has none, and what its successor had must not stay.
+            let path = dir.join(to);
+            files::write(&path, b"").map_err(LocalCaError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Destroys the keys of an earlier generation; its certificate stays for those who check what it signed.
+pub(super) fn retire(dir: &Path, earlier: &Certificate) -> Result<(), LocalCaError> {
+    for n in numbers_of(dir, earlier)? {
+        for key in ["key", "alternative-key"] {
+            let path = dir.join(format!("previous-{n}-{key}.pem"));
+            files::destroy(&path).map_err(LocalCaError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The numbers under which an earlier generation is kept: more than one if it came and went.
+fn numbers_of(dir: &Path, earlier: &Certificate) -> Result<Vec<u32>, LocalCaError> {
+    let mut numbers = Vec::new();
+    for n in files::numbered(dir, "previous-", "-certificate.pem").map_err(LocalCaError::io(dir))? {
+        if read_certificate(&dir.join(format!("previous-{n}-certificate.pem")))? == *earlier {
+            numbers.push(n);
+        }
+    }
+    Ok(numbers)
+}
+
 /// Puts the next generation in the place of the current one, which stays as `previous-N-*`.
 ///
 /// The key is renamed first and the certificate last. Whoever finds a key that fits the next certificate knows that
@@ -153,10 +282,11 @@ pub(super) fn activate(dir: &Path) -> Result<(), LocalCaError> {
         let path = dir.join(from);
         files::keep_as(&path, &dir.join(format!("previous-{number}-{to}.pem"))).map_err(LocalCaError::io(&path))?;
     }
-    let alternative = dir.join(ALTERNATIVE_KEY);
-    if alternative.is_file() {
-        let kept = dir.join(format!("previous-{number}-alternative-key.pem"));
-        files::keep_as(&alternative, &kept).map_err(LocalCaError::io(&alternative))?;
+    for (from, to) in [(ALTERNATIVE_KEY, "alternative-key"), (CHAIN, "chain"), (NEXT_CROSS, "cross")] {
+        let path = dir.join(from);
+        if path.is_file() {
+            files::keep_as(&path, &dir.join(format!("previous-{number}-{to}.pem"))).map_err(LocalCaError::io(&path))?;
+        }
     }
     let key = dir.join(KEY);
     files::rename(&dir.join(NEXT_KEY), &key).map_err(LocalCaError::io(&key))?;
@@ -167,6 +297,10 @@ fn finish_activation(dir: &Path) -> Result<(), LocalCaError> {
     let (next, alternative) = (dir.join(NEXT_CERTIFICATE), dir.join(ALTERNATIVE_KEY));
     if next.is_file() && alternative.is_file() && read_certificate(&next)?.alternative_spki().is_none() {
         fs::remove_file(&alternative).map_err(LocalCaError::io(&alternative))?;
+    }
+    let cross = dir.join(NEXT_CROSS);
+    if cross.is_file() {
+        fs::remove_file(&cross).map_err(LocalCaError::io(&cross))?;
     }
     for (from, to) in [(NEXT_CHAIN, CHAIN), (NEXT_ALTERNATIVE_KEY, ALTERNATIVE_KEY), (NEXT_CERTIFICATE, CERTIFICATE)] {
         let from = dir.join(from);
@@ -264,7 +398,9 @@ fn read_previous(dir: &Path, current: &Certificate) -> Result<Vec<Previous>, Loc
         if certificate != *current && previous.iter().all(|p| *p.certificate != certificate) {
             let key = dir.join(format!("previous-{n}-key.pem"));
             let alternative_key = dir.join(format!("previous-{n}-alternative-key.pem"));
-            previous.push(Previous { certificate: Arc::new(certificate), key, alternative_key });
+            let certificate = Arc::new(certificate);
+            let chain = read_chain(&certificate, &dir.join(format!("previous-{n}-chain.pem")))?.into();
+            previous.push(Previous { certificate, chain, key, alternative_key });
         }
     }
     Ok(previous)
@@ -280,4 +416,5 @@ pub(super) const NEXT_CERTIFICATE: &str = "next-certificate.pem";
 pub(super) const NEXT_KEY: &str = "next-key.pem";
 pub(super) const NEXT_ALTERNATIVE_KEY: &str = "next-alternative-key.pem";
 pub(super) const NEXT_CHAIN: &str = "next-chain.pem";
+pub(super) const NEXT_CROSS: &str = "next-cross.pem";
 const SERIAL_KEY_LEN: usize = 32;

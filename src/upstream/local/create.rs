@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::assembly::IssuerKeys;
 use super::authority::{self, Authority, key_identifier};
 use super::settings::Settings;
-use super::{LocalCaError, files};
+use super::{LocalCaError, cross, files};
 use crate::algorithm::{Family, KeyAlgorithm};
 use crate::crypto::{CryptoError, Signer, keystore, provider};
 use crate::x509::builder::{self, CertificateTemplate};
@@ -110,7 +110,10 @@ pub(super) fn prepare_next(dir: &Path, passphrase: &str, name: &str, ca: &Author
         None if is_root => None,
         None => return Err(LocalCaError::ForeignParent { ca: name.to_owned() }),
     };
-    let alternative = next.alternative.or_else(|| ca.keys.alternative.as_ref().map(|key| key.key()));
+    // Beside a post-quantum key there is no alternative one: what is inherited goes with the classical key.
+    let inherited =
+        ca.keys.alternative.as_ref().map(|key| key.key()).filter(|_| !next.key.is_some_and(|key| key.is_post_quantum()));
+    let alternative = next.alternative.or(inherited);
     let keys = generate_both(next.key.unwrap_or_else(|| ca.keys.primary.key()), alternative)?;
     let certificate = certify(&Request {
         subject: ca.certificate.subject(),
@@ -124,8 +127,14 @@ pub(super) fn prepare_next(dir: &Path, passphrase: &str, name: &str, ca: &Author
     if let Some(alternative) = &keys.alternative {
         write_key(&place.join(authority::NEXT_ALTERNATIVE_KEY), alternative, passphrase)?;
     }
+    let cross: String = match parent {
+        Some(_) => String::new(),
+        None => cross::certificates(ca, &certificate, &keys)?.iter().map(Certificate::to_pem).collect(),
+    };
     let chain: String = parent.iter().flat_map(|(_, p)| p.chain.iter()).map(|c| c.to_pem()).collect();
-    for (name, text) in [(authority::NEXT_CHAIN, chain), (authority::NEXT_CERTIFICATE, certificate.to_pem())] {
+    let texts =
+        [(authority::NEXT_CHAIN, chain), (authority::NEXT_CROSS, cross), (authority::NEXT_CERTIFICATE, certificate.to_pem())];
+    for (name, text) in texts.into_iter().filter(|(name, text)| *name != authority::NEXT_CROSS || !text.is_empty()) {
         let path = place.join(name);
         files::write(&path, text.as_bytes()).map_err(LocalCaError::io(&path))?;
     }
@@ -227,7 +236,7 @@ fn certify(request: &Request<'_>) -> Result<Certificate, LocalCaError> {
 }
 
 /// pathLenConstraint of a CA certificate (RFC 5280 section 4.2.1.9).
-fn path_len(certificate: &Certificate) -> Option<u8> {
+pub(super) fn path_len(certificate: &Certificate) -> Option<u8> {
     let extension = certificate.extensions().iter().find(|e| e.oid.to_string() == "2.5.29.19")?;
     x509_cert::ext::pkix::BasicConstraints::from_der(&extension.value).ok()?.path_len_constraint
 }

@@ -96,7 +96,9 @@ pub enum LocalCaError {
         why: &'static str,
     },
     /// There is a next certificate already.
-    #[error("the local CA {ca:?} has a next certificate already; activate it, or remove next-*.pem first")]
+    #[error(
+        "the local CA {ca:?} has a next certificate already; switch to it, or take it back with: ravelin ca rollover cancel {ca}"
+    )]
     NextPrepared {
         /// Which CA.
         ca: String,
@@ -106,6 +108,28 @@ pub enum LocalCaError {
     NoNext {
         /// Which CA.
         ca: String,
+    },
+    /// There is no earlier generation to go back to.
+    #[error("the local CA {ca:?} has no earlier generation")]
+    NoEarlier {
+        /// Which CA.
+        ca: String,
+    },
+    /// The CA has no such key among its earlier ones.
+    #[error("the local CA {ca:?} has no earlier key {key:?}; there are: {known}")]
+    NoSuchKey {
+        /// Which CA.
+        ca: String,
+        /// The name of the key.
+        key: String,
+        /// Those that are there, comma separated.
+        known: String,
+    },
+    /// The key was destroyed.
+    #[error("the key {key} is retired: it was destroyed, and only its certificate is left")]
+    Retired {
+        /// The name of the key.
+        key: String,
     },
     /// The CA was certified by somebody else, who has to certify the next key too.
     #[error(

@@ -42,6 +42,35 @@ pub(crate) fn keep_as(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file; that it is not there is fine.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Overwrites and removes a file with a secret; that it is not there is fine. A second name of the same file is left as it is, and
+/// so is its content. What a medium or a backup still keeps of it is out of reach: the key in it is encrypted.
+pub(crate) fn destroy(path: &Path) -> io::Result<()> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    #[cfg(unix)]
+    let alone = std::os::unix::fs::MetadataExt::nlink(&metadata) == 1;
+    #[cfg(not(unix))]
+    let alone = true;
+    if alone {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.write_all(&vec![0; usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(1 << 20)])?;
+        file.sync_all()?;
+    }
+    remove(path)
+}
+
 /// Makes a folder that only its owner may enter.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -115,6 +144,24 @@ mod tests {
         write(&a, b"new").unwrap();
         assert_eq!(fs::read(&b).unwrap(), b"old");
         assert!(keep_as(&a, &b).is_err());
+    }
+
+    #[test]
+    fn what_is_destroyed_is_gone_but_under_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        write_secret(&a, b"secret").unwrap();
+        keep_as(&a, &b).unwrap();
+        destroy(&a).unwrap();
+        assert!(!a.exists());
+        assert_eq!(fs::read(&b).unwrap(), b"secret");
+        // Who still has it open sees that it was overwritten.
+        let mut open = File::open(&b).unwrap();
+        destroy(&b).unwrap();
+        destroy(&b).unwrap();
+        let mut left = Vec::new();
+        io::Read::read_to_end(&mut open, &mut left).unwrap();
+        assert_eq!((b.exists(), left), (false, vec![0; 6]));
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn order(ca: &LocalCa, name_of_ca: &str, key: KeyAlgorithm) -> IssuanceOrder {
         form: Form::Single,
         signature: ca.preferred_signature(name_of_ca).unwrap(),
         issuer: IssuerRef { upstream: "local".into(), ca: name_of_ca.into() },
+        issuer_key: None,
         alternative: None,
         sibling: None,
         related: None,
@@ -651,4 +652,83 @@ fn printed(certificate: &Certificate) -> Option<String> {
     std::fs::write(&path, certificate.to_pem()).unwrap();
     let output = Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(&path).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// An order is carried out by the key that it names, with the chain of that key, whatever happened to the CA and its parent since.
+#[tokio::test]
+async fn a_ca_and_its_parent_roll_over_and_back() {
+    let (dir, ca) = with_root();
+    let new = new_ca("CN=Issuing", KeyAlgorithm::EcdsaP256);
+    let below = NewCa { parent: Some("root".into()), alternative: Some(KeyAlgorithm::MlDsa44), ..new };
+    LocalCa::create_ca(dir.path(), PASSPHRASE, "issuing", &below).unwrap();
+    ca.reload().unwrap();
+    let order_of =
+        |ca: &LocalCa| IssuanceOrder { issuer_key: ca.issuer_key("issuing"), ..order(ca, "issuing", KeyAlgorithm::EcdsaP256) };
+    let (old, old_chain, before) = (ca.certificate("issuing").unwrap(), ca.chain("issuing").unwrap(), order_of(&ca));
+    let first = issued(ca.submit(&before, &KEY).await);
+
+    let next = NextCa { key: None, alternative: None, not_before: hour_ago(), validity: 1000 * DAY };
+    ca.prepare_next("root", &next).unwrap();
+    let root = ca.activate_next("root").unwrap();
+    assert_eq!(ca.chain("issuing").unwrap(), old_chain, "it is as it was certified");
+    // Beside a post-quantum key there is no alternative one.
+    let prepared = ca.prepare_next("issuing", &NextCa { key: Some(KeyAlgorithm::MlDsa65), ..next.clone() }).unwrap();
+    assert!(prepared.alternative_spki().is_none() && old.alternative_spki().is_some());
+    let then = ca.as_if_activated("issuing").unwrap();
+    assert_eq!(then.certificate("issuing").unwrap(), prepared);
+    assert_eq!(ca.activate_next("issuing").unwrap(), prepared);
+    assert_eq!(ca.chain("issuing").unwrap()[..], [Arc::clone(&prepared), root]);
+    let after = order_of(&ca);
+    assert_ne!(after.issuer_key, before.issuer_key);
+
+    for ca in [&ca, &load(&dir)] {
+        let Submission::Issued { certificate, chain } = ca.submit(&before, &KEY).await else { panic!("not issued") };
+        certificate.verify_signed_by(old.spki()).unwrap();
+        assert_eq!((certificate.serial(), &chain[..]), (first.serial(), &old_chain[..]));
+        assert_eq!(ca.chain_above("issuing", &first).unwrap(), old_chain);
+        let Submission::Issued { certificate, chain } = ca.submit(&after, &KEY).await else { panic!("not issued") };
+        certificate.verify_signed_by(prepared.spki()).unwrap();
+        assert_eq!((&chain[..], ca.chain_above("issuing", &certificate).unwrap()), (&chain[..], chain.clone().into()));
+        assert_eq!(ca.generations(&old), [Arc::clone(&prepared), Arc::clone(&old)]);
+    }
+    let unknown = IssuanceOrder { issuer_key: Some("00".into()), ..after.clone() };
+    assert!(rejected(ca.submit(&unknown, &KEY).await).0.contains("no key 00"));
+
+    // Back, with chain and alternative key; orders of the time between still go. And forth.
+    assert_eq!(ca.undo_activation("issuing").unwrap(), old);
+    for ca in [&ca, &load(&dir)] {
+        assert_eq!(
+            (ca.chain("issuing").unwrap(), ca.previous_certificates("issuing")),
+            (Arc::clone(&old_chain), vec![Arc::clone(&prepared)])
+        );
+        assert_eq!(ca.capabilities("issuing").unwrap().alternatives, [SignatureAlgorithm::MlDsa44]);
+        issued(ca.submit(&after, &KEY).await).verify_signed_by(prepared.spki()).unwrap();
+        issued(ca.submit(&before, &KEY).await).verify_signed_by(old.spki()).unwrap();
+    }
+    assert_eq!(ca.undo_activation("issuing").unwrap(), prepared);
+    assert_eq!(ca.previous_certificates("issuing"), [Arc::clone(&old)]);
+
+    // The end: no key, no orders, no CRL; the certificate stays.
+    let phases = |ca: &LocalCa| ca.all_generations("issuing").unwrap().iter().map(|one| one.phase).collect::<Vec<_>>();
+    assert_eq!(phases(&ca), [Phase::Current, Phase::Earlier]);
+    let key = before.issuer_key.clone().unwrap();
+    assert!(matches!(ca.retire("issuing", after.issuer_key.as_deref().unwrap()), Err(LocalCaError::NoSuchKey { .. })));
+    ca.retire("issuing", &key).unwrap();
+    assert!(matches!(ca.retire("issuing", &key), Err(LocalCaError::Retired { .. })));
+    for ca in [&ca, &load(&dir)] {
+        assert_eq!(phases(ca), [Phase::Current, Phase::Retired]);
+        assert_eq!(
+            rejected(ca.submit(&before, &KEY).await),
+            (format!("the CA \"issuing\" cannot issue: its key {key}, which the order names, is retired"), false)
+        );
+        issued(ca.submit(&after, &KEY).await);
+        assert_eq!(ca.crl_of("issuing", &old, &Register::default()).await.unwrap(), None);
+        assert_eq!(ca.previous_certificates("issuing"), [Arc::clone(&old)]);
+        assert_eq!(ca.generations(&prepared), [Arc::clone(&prepared)]);
+    }
+    assert!(matches!(ca.undo_activation("issuing"), Err(LocalCaError::Retired { .. })));
+    assert_eq!(load(&dir).certificate("issuing").unwrap(), prepared);
+    let left = files::numbered(&dir.path().join("issuing"), "previous-", "-key.pem").unwrap();
+    let certificates = files::numbered(&dir.path().join("issuing"), "previous-", "-certificate.pem").unwrap();
+    assert!(left.len() < certificates.len(), "{left:?} of {certificates:?}");
 }

@@ -439,6 +439,27 @@ def java_pending(bench):
         approver.join(40)
 
 
+@case("jscep", "the next certificates of the RA (GetNextCACert), and enrollments through its rollover")
+def java_rollover(bench):
+    folder = bench.folder("jscep-cases/js-rollover")
+    java(bench, "next", "routers", folder).refused()
+    # The RA's certificates are those of a CA above it: the one that is there already.
+    status = bench.site.json("ra", "status")
+    issuer = status["sets"][0]["signer"]["issuer"]
+    cas = bench.site.json("ca", "list")["cas"]
+    above = next(ca["name"] for ca in cas if ca["subject"] == issuer)
+    bench.site.command("ra", "rollover", "prepare", "--ca", above).ok()
+    java(bench, "next", "routers", folder).ok()
+    prepared = bench.site.json("ra", "status")["sets"][0]
+    check(prepared["phase"] == "next", f"prepared is {prepared}")
+    found = {certificate_field(path, "-serial").lower().lstrip("0") for path in folder.glob("next-*.pem")}
+    for role in ("signer", "decrypter"):
+        check(prepared[role]["serial"].lower().lstrip("0") in found, f"the next {role} is not among {found}")
+    java_good(bench, "routers", "js-announced")
+    bench.site.command("ra", "rollover", "switch").ok()
+    java_good(bench, "routers", "js-switched")
+
+
 @case("jscep", "wrong challenge is refused: badRequest")
 def java_wrong(bench):
     result = java(bench, "enroll", "routers", bench.folder("jscep-cases/js-wrong"), "js-wrong", "not-the-challenge")

@@ -39,6 +39,7 @@ import org.jscep.transport.UrlConnectionTransportFactory;
  * renew  URL FOLDER METHOD CN             signs with cert.pem and key.pem, writes both anew
  * get    URL FOLDER METHOD                asks for the certificate of cert.pem again (GetCert), writes again.pem
  * crl    URL FOLDER METHOD                asks for the CRL of cert.pem (GetCRL), writes crl.der
+ * next   URL FOLDER METHOD                asks for the next certificates (GetNextCACert), writes next-0.pem, next-1.pem, ...
  * </pre>
  *
  * METHOD is `GET`, or `auto` for what GetCACaps says. Exit status 0 for SUCCESS, 4 for FAILURE (failInfo on stdout), 5 for PENDING to the end.
@@ -76,6 +77,11 @@ public class Driver {
             write(folder.resolve("cert.pem"), leaf(answer.getCertStore()));
             write(folder.resolve("key.pem"), pair.getPrivate());
             Files.write(folder.resolve("key.der"), pair.getPrivate().getEncoded());
+        } else if (action.equals("next")) {
+            int count = 0;
+            for (var certificate : client.getRolloverCertificate().getCertificates(null)) {
+                write(folder.resolve("next-" + count++ + ".pem"), certificate);
+            }
         } else {
             X509Certificate own = certificate(folder.resolve("cert.pem"));
             PrivateKey key = key(folder.resolve("key.der"));
