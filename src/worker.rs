@@ -164,7 +164,7 @@ async fn upkeep(enroller: Enroller, retention: Retention) {
     loop {
         due.tick().await;
         // At the start and every day: often enough to be seen, seldom enough to be read.
-        if hours % 24 == 0 {
+        if hours.is_multiple_of(24) {
             for warning in enroller.expiry_warnings() {
                 tracing::warn!(code = "certificate-expires", "A certificate has to be replaced: {warning}.");
             }
