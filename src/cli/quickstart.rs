@@ -149,7 +149,7 @@ async fn demonstrate(
         ("file", certificate.display().to_string()),
     ])));
     let next = self::challenge(control, &group.name, "quickstart's next step").await?;
-    output::print(&next_steps(&url, &next, group, dir, file));
+    output::print(&next_steps(&url, &next, group, file));
     Ok(())
 }
 
@@ -218,10 +218,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn next_steps(url: &str, challenge: &str, group: &DeviceGroup, dir: &Path, file: &Path) -> String {
-    let other = if group.profile == "rsa-sha256" { "ecdsa-p256" } else { "rsa-sha256" };
-    let policy = dir.join("policies").join(format!("{}.toml", group.name));
-    let (file, policy) = (file.display(), policy.display());
+fn next_steps(url: &str, challenge: &str, group: &DeviceGroup, file: &Path) -> String {
+    let other = if group.profile == "ml-dsa-65" { "ecdsa-p256" } else { "ml-dsa-65" };
+    let file = file.display();
     format!(
         r#"
 Next, ready to paste in another terminal:
@@ -236,9 +235,9 @@ Next, ready to paste in another terminal:
   openssl req -new -newkey rsa:2048 -nodes -keyout try.key -subj /CN=printer-7 -out try.csr
   {ravelin} -c {file} explain try.csr
 
-  # 3. Move the group to another algorithm: one line, loaded at once, then enroll again
-  sed -i 's/^profile .*/profile = "{other}"/' {policy}
-  {ravelin} -c {file} group show {group_name}
+  # 3. Move the group to another algorithm, and back: one line of its policy, shown first, loaded at once
+  {ravelin} -c {file} group set-profile {group_name} {other}
+  {ravelin} -c {file} group undo {group_name}
 
   # 4. Look around
   {ravelin} -c {file} certificate list
