@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::algorithm::AlgorithmProfile;
 use crate::crypto::backend::Choice;
 use crate::policy::{DeviceGroup, ScepSettings};
+use crate::upstream::remote::RemoteUpstream;
 
 mod build;
 mod deadline_table;
@@ -29,6 +30,7 @@ mod shadow_table;
 pub mod shipped;
 pub mod template;
 mod tree;
+mod upstream;
 pub mod value;
 
 pub use build::{Parts, in_use};
@@ -71,6 +73,7 @@ pub fn load_with(path: &Path, overrides: &Overrides, texts: &BTreeMap<PathBuf, S
     let mut watched = vec![path.clone(), folder.join("algorithms"), folder.join("policies")];
     watched.extend(file.server.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]));
     watched.extend(read.iter().map(|(path, _)| path.clone()));
+    watched.extend(file.upstreams.iter().flat_map(upstream::files));
     watched.sort();
     watched.dedup();
     Ok(Config {
@@ -241,7 +244,10 @@ pub struct UpstreamSettings {
 
 /// What an upstream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there are as many as there are upstreams")]
 pub enum UpstreamKind {
+    /// A CA behind a network.
+    Remote(RemoteUpstream),
     /// The embedded CA: a folder with one folder per CA.
     Local {
         /// The folder.
@@ -717,7 +723,7 @@ mod tests {
         assert_eq!((config.log.format.as_str(), config.log.filter.as_str()), ("json", "debug"));
         assert_eq!(config.ra_dir, folder.join("state/transport"));
         assert_eq!(config.passphrase_file, Path::new("/run/credentials/passphrase"));
-        let UpstreamKind::Local { dir } = &config.upstreams[0].kind;
+        let UpstreamKind::Local { dir } = &config.upstreams[0].kind else { panic!("it is local") };
         assert_eq!(*dir, folder.join("state/authorities"));
         let endpoint = &config.endpoints[0];
         assert_eq!((endpoint.path.as_str(), endpoint.hosts.len(), endpoint.sources.len()), ("/enroll", 1, 2));

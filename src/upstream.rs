@@ -9,9 +9,15 @@ use crate::algorithm::{KeyRule, SignatureAlgorithm};
 use crate::x509::Certificate;
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
+pub mod est;
+pub mod http;
+mod limits;
 pub mod local;
 pub mod order;
+pub mod remote;
+pub mod secret;
 
+pub use limits::{Limits, NamesRule, Rate};
 pub use order::{IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
 
 /// A CA that issues what an [`IssuanceOrder`] says.
@@ -32,12 +38,23 @@ pub trait UpstreamCa: Send + Sync {
         Duration::MAX
     }
 
-    /// Submits an order. The same key again gives the same certificate where
-    /// [`can_find_again`](Capabilities::can_find_again) says so.
+    /// How much it may be asked. The core keeps to it.
+    fn limits(&self) -> Limits {
+        Limits::NONE
+    }
+
+    /// Submits an order that surely has not reached the CA before.
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission;
 
     /// Asks after an order that was [`Waiting`](Submission::Waiting).
     async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission;
+
+    /// Finds out what became of an order that may have reached the CA, and submits it if it did not: where the outcome of a submission
+    /// was unclear, or the node stopped over it. Gives the certificate that was issued then, if one was. Asked only where
+    /// [`can_find_again`](Capabilities::can_find_again) says so.
+    async fn find(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
+        self.submit(order, key).await
+    }
 
     /// The chain of this CA as last known: the issuing certificate first, the root last.
     fn chain(&self, ca: &str) -> Option<Arc<[Arc<Certificate>]>>;
@@ -71,6 +88,11 @@ pub trait UpstreamCa: Send + Sync {
 
     /// Whether the CA can be reached, with the reason if not. Refreshes what [`chain`](Self::chain) gives.
     async fn health(&self) -> Result<(), UpstreamError>;
+
+    /// Asks the real CA what can be known of it only so, for `ravelin check-config --online`: each string is one thing that is wrong.
+    async fn check_online(&self, _ca: &str) -> Result<Vec<String>, UpstreamError> {
+        self.health().await.map(|()| Vec::new())
+    }
 
     /// The ability to revoke, where there is one.
     fn revoke(&self) -> Option<&dyn Revoke> {
@@ -152,10 +174,12 @@ pub struct Capabilities {
     pub overrides_subject: bool,
     /// Whether the subject alternative names may differ from those of the CSR.
     pub overrides_subject_alt_names: bool,
-    /// Whether key usages may differ from those of the CSR.
+    /// Whether it issues the usages that were ordered. Otherwise the CA decides, and what it decided has to be what policy allows.
     pub overrides_usages: bool,
     /// Whether the validity can be asked for.
     pub overrides_validity: bool,
+    /// How much of the names is the CA's to decide.
+    pub names: NamesRule,
     /// Whether it may answer `Waiting`.
     pub can_wait: bool,
     /// Whether it revokes.
@@ -183,12 +207,17 @@ pub enum Submission {
         /// When to ask again at the earliest.
         retry_after: Duration,
     },
-    /// The CA said no.
+    /// The CA surely did not take the order, and issued nothing: it may be submitted again, later or at another upstream.
+    NotTaken {
+        /// What happened, for the log.
+        reason: String,
+        /// When it may be tried again, if the CA said so.
+        retry_after: Option<Duration>,
+    },
+    /// The CA said no, and will say so again.
     Rejected {
         /// What it said, for the log.
         reason: String,
-        /// Whether the same order may be submitted again, now or at another upstream: the CA surely issued nothing.
-        retryable: bool,
     },
     /// Nobody knows: the request may have reached the CA.
     Unknown {

@@ -351,7 +351,7 @@ fn moody(says: Vec<Submission>, finds_again: bool) -> (World, Arc<AtomicUsize>) 
 
 #[tokio::test]
 async fn the_worker_carries_on_between_the_legs() {
-    let not_now = Submission::Rejected { reason: "not now".into(), retryable: true };
+    let not_now = Submission::NotTaken { reason: "not now".into(), retry_after: None };
     let later = Submission::Waiting { reference: "ticket".into(), retry_after: std::time::Duration::from_secs(5) };
     for said in [not_now, later] {
         let (world, _) = moody(vec![said], true);
@@ -378,7 +378,7 @@ async fn the_worker_carries_on_between_the_legs() {
 
 #[tokio::test]
 async fn a_sibling_that_is_refused_takes_the_first_one_with_it() {
-    let never = Submission::Rejected { reason: "never".into(), retryable: false };
+    let never = Submission::Rejected { reason: "never".into() };
     let (world, asked) = moody(vec![never], true);
     let device = Device::new("r1");
     let challenge = world.challenge("routers").await;

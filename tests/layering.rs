@@ -27,7 +27,10 @@ const ROOMS: &[Room] = &[
     // The RA's identity is a pair of keys with their certificates, so it names the certificate type of the room above.
     room("crypto/ra", &["algorithm", "x509"]),
     room("x509", &["algorithm", "crypto"]),
-    room("upstream", &["algorithm", "crypto", "x509"]),
+    // The message codec knows bytes, keys and certificates, and nothing of who is let in.
+    room("scep", &["algorithm", "crypto", "x509"]),
+    // Connectors to other CAs speak with the message codec and the client of SCEP.
+    room("upstream", &["algorithm", "crypto", "x509", "scep"]),
     // The RA's keys and certificates on disk; it asks a CA to certify them.
     room("ra", &["algorithm", "crypto", "x509", "upstream"]),
     // Which profile a request gets while a group moves from one to another: it decides, and reads and writes nothing.
@@ -37,8 +40,6 @@ const ROOMS: &[Room] = &[
     room("snapshot", &["algorithm", "crypto", "x509", "upstream", "rollout", "policy"]),
     room("config", &["algorithm", "crypto", "x509", "upstream", "rollout", "policy", "snapshot"]),
     room("enroll", &["algorithm", "crypto", "x509", "upstream", "rollout", "inventory", "policy", "snapshot"]),
-    // The message codec knows bytes, keys and certificates, and nothing of who is let in.
-    room("scep", &["algorithm", "crypto", "x509"]),
     // The HTTP front end translates between the codec and the core.
     room("scep/service", &["algorithm", "crypto", "x509", "policy", "snapshot", "enroll"]),
     room("worker", &["algorithm", "crypto", "x509", "upstream", "rollout", "inventory", "policy", "snapshot", "enroll"]),

@@ -245,7 +245,7 @@ impl UpstreamCa for OutOfOrder {
     }
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
         match order.issuer.ca.as_str() {
-            "ecdsa-p256" => Submission::Rejected { reason: "the HSM is gone".into(), retryable: false },
+            "ecdsa-p256" => Submission::Rejected { reason: "the HSM is gone".into() },
             _ => self.0.submit(order, key).await,
         }
     }

@@ -81,7 +81,7 @@ impl UpstreamCa for Slow {
         let key = if self.behaviour.finds_again { *key } else { IdempotencyKey(crypto::provider().random()) };
         match verdict {
             Verdict::Issue => self.inner.submit(order, &key).await,
-            Verdict::Refuse => Submission::Rejected { reason: "not today".into(), retryable: false },
+            Verdict::Refuse => Submission::Rejected { reason: "not today".into() },
         }
     }
 

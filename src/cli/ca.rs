@@ -250,10 +250,10 @@ pub(super) fn local_upstream(config: &Config) -> Result<(&str, &std::path::Path)
     config
         .upstreams
         .iter()
-        .map(|upstream| match &upstream.kind {
-            UpstreamKind::Local { dir } => (upstream.name.as_str(), dir.as_path()),
+        .find_map(|upstream| match &upstream.kind {
+            UpstreamKind::Local { dir } => Some((upstream.name.as_str(), dir.as_path())),
+            UpstreamKind::Remote(_) => None,
         })
-        .next()
         .ok_or_else(|| Failed::config("the configuration has no upstream of kind \"local\""))
 }
 

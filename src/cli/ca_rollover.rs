@@ -20,6 +20,7 @@ use crate::server::{Folder, instance};
 use crate::snapshot::Snapshot;
 use crate::upstream::UpstreamCa;
 use crate::upstream::local::{Generation, LocalCa, NextCa, Phase};
+use crate::upstream::remote;
 use crate::x509::{Certificate, spki};
 
 /// `ravelin ca rollover`.
@@ -182,8 +183,10 @@ fn checked(config: &Config, local: &LocalCa, name: &str, profiles: &[String], st
     let passphrase = Folder::of(config).passphrase()?;
     let mut upstreams: Vec<Arc<dyn UpstreamCa>> = Vec::new();
     for other in config.upstreams.iter().filter(|upstream| upstream.name != local.name()) {
-        let UpstreamKind::Local { dir } = &other.kind;
-        upstreams.push(Arc::new(LocalCa::load(&other.name, dir, &passphrase, CryptoPool::start(1, 8))?));
+        upstreams.push(match &other.kind {
+            UpstreamKind::Local { dir } => Arc::new(LocalCa::load(&other.name, dir, &passphrase, CryptoPool::start(1, 8))?),
+            UpstreamKind::Remote(remote) => Arc::new(remote::open(remote, &passphrase)?),
+        });
     }
     upstreams.push(Arc::new(then));
     let findings = Snapshot::check(&would, &upstreams, Timestamp::now());

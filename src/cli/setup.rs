@@ -115,8 +115,9 @@ pub fn crl_url(public_url: &str, upstream: &str, ca: &str) -> String {
 }
 
 fn local_dir<'a>(config: &'a Config, upstream: &str) -> Option<&'a Path> {
-    config.upstreams.iter().find(|known| known.name == upstream).map(|known| match &known.kind {
-        UpstreamKind::Local { dir } => dir.as_path(),
+    config.upstreams.iter().find(|known| known.name == upstream).and_then(|known| match &known.kind {
+        UpstreamKind::Local { dir } => Some(dir.as_path()),
+        UpstreamKind::Remote(_) => None,
     })
 }
 

@@ -392,6 +392,7 @@ mod tests {
             overrides_subject_alt_names: true,
             overrides_usages: true,
             overrides_validity: true,
+            names: crate::upstream::NamesRule::AsOrdered,
             can_wait: false,
             can_revoke: true,
             can_find_again: true,

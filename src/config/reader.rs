@@ -30,7 +30,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts reading; keys that the schema does not know are reported here.
     pub(super) fn new(table: &'a Table, schema: &'static TableSchema, sink: &'a Sink) -> Self {
-        let known = || schema.keys.iter().map(|key| key.name);
+        let known = || schema.all_keys().map(|key| key.name);
         for entry in &table.entries {
             if known().any(|name| name == entry.key) {
                 continue;
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
 
     fn entry(&self, key: &str) -> Option<&'a Entry> {
         debug_assert!(
-            self.schema.keys.iter().any(|known| known.name == key),
+            self.schema.all_keys().any(|known| known.name == key),
             "{key} is not in the schema of {}",
             self.schema.name
         );
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     pub(super) fn must_have(&self, key: &str) {
         if self.entry(key).is_none() {
             let message = format!("{} lacks the key `{key}`", self.schema.shown());
-            let schema = self.schema.keys.iter().find(|known| known.name == key);
+            let schema = self.schema.all_keys().find(|known| known.name == key);
             let found = Diagnostic::error("missing-key", message).at(self.origin());
             self.report(match schema {
                 Some(schema) => found.help(format!("`{key}`: {}", schema.doc)),
@@ -267,6 +267,19 @@ impl<'a> Reader<'a> {
                 Some(tables.collect())
             }
             _ => self.wrong_type(key, item, "a table, or an array of tables"),
+        }
+    }
+
+    /// Inner tables as they stand, for which the schema is still to be found; a single table may stand without brackets.
+    pub(super) fn raw_tables(&self, key: &str) -> Option<Vec<&'a Table>> {
+        let item = &self.entry(key)?.value;
+        let table = |item: &'a Item| match &item.node {
+            Node::Table(table) => Some(table),
+            _ => self.wrong_type(key, item, "a table"),
+        };
+        match &item.node {
+            Node::Array(items) => Some(items.iter().filter_map(table).collect()),
+            _ => Some(table(item).into_iter().collect()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::schema::{GROUP_FILE, PROFILE_FILE, SERVER_FILE, TableSchema};
+use super::schema::{GROUP_FILE, Key, PROFILE_FILE, SERVER_FILE, TableSchema, UPSTREAMS};
 
 /// The reference as Markdown: `docs/src/configuration.md`.
 pub fn markdown() -> String {
@@ -16,6 +16,9 @@ pub fn markdown() -> String {
         writeln!(out, "\n## {file}\n\n{what}").expect("a string takes anything");
         for table in tables {
             section(&mut out, table);
+            if table.name == "upstream" {
+                upstreams(&mut out);
+            }
         }
     }
     out
@@ -27,10 +30,27 @@ fn section(out: &mut String, table: &TableSchema) {
         (name, true) => format!("`[[{name}]]`"),
         (name, false) => format!("`[{name}]`"),
     };
+    write!(out, "\n### {title}\n\n{}\n", table.doc).expect("a string takes anything");
+    keys(out, table.keys);
+}
+
+/// The tables of upstreams that are not embedded: what all have, then each kind.
+fn upstreams(out: &mut String) {
+    for part in UPSTREAMS {
+        write!(out, "\n#### {}\n\n{}\n", part.title, part.doc).expect("a string takes anything");
+        for (table, own) in part.tables {
+            if !own.is_empty() {
+                write!(out, "\nIn `[[{table}]]`:\n").expect("a string takes anything");
+                keys(out, own);
+            }
+        }
+    }
+}
+
+fn keys(out: &mut String, keys: &[Key]) {
     let cell = |text: &str| text.replace('|', "\\|");
-    write!(out, "\n### {title}\n\n{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n", table.doc)
-        .expect("a string takes anything");
-    for key in table.keys {
+    out.push_str("\n| key | value | default | meaning |\n|---|---|---|---|\n");
+    for key in keys {
         let default = match (key.default, key.kind) {
             ("", "table" | "array of tables") => "",
             ("", _) => "*required*",

@@ -11,6 +11,8 @@ pub struct TableSchema {
     pub doc: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
+    /// Further keys, which several tables have.
+    pub shared: &'static [&'static [Key]],
 }
 
 /// A key of a table.
@@ -27,6 +29,11 @@ pub struct Key {
 }
 
 impl TableSchema {
+    /// All keys: its own first.
+    pub fn all_keys(&self) -> impl Iterator<Item = &'static Key> + Clone {
+        self.keys.iter().chain(self.shared.iter().copied().flatten())
+    }
+
     /// How messages call it.
     pub fn shown(&self) -> String {
         match (self.name, self.repeated) {
@@ -37,17 +44,20 @@ impl TableSchema {
     }
 }
 
-const fn key(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Key {
     Key { name, kind, default, doc }
 }
 
 const fn table(name: &'static str, doc: &'static str, keys: &'static [Key]) -> TableSchema {
-    TableSchema { name, repeated: false, doc, keys }
+    TableSchema { name, repeated: false, doc, keys, shared: &[] }
 }
 
 /// The tables of `ravelin.toml` in the order of the reference.
 pub static SERVER_FILE: &[&TableSchema] =
     &[&ROOT, &SERVER, &TLS, &LIMITS, &WORKER, &CRYPTO, &LOG, &RA, &KEYS, &UPSTREAM, &ENDPOINT];
+
+/// The tables of `ravelin.toml` that depend on the kind of an upstream.
+pub use super::upstream::schema::UPSTREAMS;
 
 /// The tables of `policies/NAME.toml`.
 pub static GROUP_FILE: &[&TableSchema] = &[
@@ -221,9 +231,10 @@ pub static UPSTREAM: TableSchema = TableSchema {
     doc: "A CA behind. Without any there is one: `local`, of kind `local`, in the folder `ca`.",
     keys: &[
         key("name", "string", "", "What algorithm profiles call it."),
-        key("kind", "`local`", "", "`local` is the embedded CA."),
+        key("kind", "`local`, or one of those below", "", "`local` is the embedded CA."),
         key("dir", "path", "`ca`", "For `local`: the folder with one folder per CA, relative to `data`."),
     ],
+    shared: &[],
 };
 
 pub static ENDPOINT: TableSchema = TableSchema {
@@ -238,6 +249,7 @@ pub static ENDPOINT: TableSchema = TableSchema {
         key("groups", "strings", "", "The groups to choose from. Of those that match, the one with the highest `priority` wins."),
         key("scep", "table", "as in a policy", "How it speaks SCEP: the keys of `[scep]` in a policy."),
     ],
+    shared: &[],
 };
 
 pub static GROUP: TableSchema = table(
@@ -291,6 +303,7 @@ pub static RING: TableSchema = TableSchema {
         key("percent", "percentage", "as before", "How many of all devices get the candidate; no less than before."),
         key("devices", "devices", "none", "Devices that get it besides."),
     ],
+    shared: &[],
 };
 
 pub static GATES: TableSchema = table(
@@ -345,6 +358,7 @@ pub static EXCEPTION: TableSchema = TableSchema {
         key("until", "date", "", "Until when: `\"2028-06-30\"` is the end of that day (UTC)."),
         key("why", "string", "", "Why; the audit log says so with each certificate."),
     ],
+    shared: &[],
 };
 
 pub static FALLBACK: TableSchema = table(

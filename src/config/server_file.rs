@@ -52,8 +52,8 @@ pub(super) fn read(table: &Table, folder: &Path, sink: &Sink, origins: &mut Orig
     let passphrase_file = section("keys", &schema::KEYS)
         .path("passphrase-file", &data)
         .map_or_else(|| data.join("secrets/key-passphrase"), |path| path.value);
-    let upstreams = match root.tables("upstream", &schema::UPSTREAM) {
-        Some(tables) => upstreams(&tables, &data, origins),
+    let upstreams = match root.raw_tables("upstream") {
+        Some(tables) => super::upstream::read(&tables, folder, &data, sink, origins),
         None => vec![UpstreamSettings { name: "local".into(), kind: UpstreamKind::Local { dir: data.join("ca") } }],
     };
     let endpoints = root.tables("endpoint", &schema::ENDPOINT).unwrap_or_default();
@@ -212,27 +212,6 @@ fn ras(tables: &[Reader<'_>], data: &Path) -> Vec<RaSettings> {
 
 /// What every endpoint has that names no other.
 pub(super) const DEFAULT_RA: &str = "default";
-
-fn upstreams(tables: &[Reader<'_>], data: &Path, origins: &mut Origins) -> Vec<UpstreamSettings> {
-    let mut found: Vec<UpstreamSettings> = Vec::new();
-    for table in tables {
-        table.must_have("kind");
-        let kind = table.parsed("kind", |kind| match kind {
-            "local" => Ok(()),
-            _ => Err(format!("unknown kind of upstream {kind:?}; {}", suggestion(kind, ["local"]))),
-        });
-        let name = table.required("name").and_then(|name| table.read(&name, super::checked_name));
-        let dir = table.path("dir", data).map_or_else(|| data.join("ca"), |path| path.value);
-        let (Some(name), Some(_)) = (name, kind) else { continue };
-        if found.iter().any(|known| known.name == name.value) {
-            table.report(duplicate("upstream", &name.value, &name.origin));
-            continue;
-        }
-        origins.note(format!("upstream/{}", name.value), &name.origin);
-        found.push(UpstreamSettings { name: name.value, kind: UpstreamKind::Local { dir } });
-    }
-    found
-}
 
 fn endpoint(table: &Reader<'_>, origins: &mut Origins) -> Option<EndpointSettings> {
     let name = table.required("name").and_then(|name| table.read(&name, super::checked_name))?;

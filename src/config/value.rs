@@ -55,6 +55,7 @@ pub fn limit(text: &str) -> Result<DeviceLimitRule, String> {
     let (count, per) = text.split_once('/').ok_or_else(wrong)?;
     let count: u32 = count.trim().parse().ok().filter(|count| *count > 0).ok_or_else(wrong)?;
     let period = match per.trim() {
+        "second" => Duration::from_secs(1),
         "minute" => Duration::from_secs(60),
         "hour" => Duration::from_secs(3600),
         "day" => Duration::from_secs(DAY),

@@ -306,13 +306,13 @@ async fn leg(core: &Arc<Core>, work: Work) -> Result<Leg, EnrollError> {
             let due_at = after(core.now(), retry_after);
             conclude(core, &work, AttemptResult::Waiting { reference: Some(reference), due_at }, None, Vec::new()).await
         }
-        Submission::Rejected { reason, retryable: true } => {
+        Submission::NotTaken { reason, .. } => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer cannot now: {reason}.");
             note_setback(core, &work, "upstream-busy", &reason).await;
             let due_at = after(core.now(), BACKOFF);
             conclude(core, &work, AttemptResult::Waiting { reference: None, due_at }, None, Vec::new()).await
         }
-        Submission::Rejected { reason, retryable: false } => reject(core, &work, RejectionCode::UpstreamRejected, reason).await,
+        Submission::Rejected { reason } => reject(core, &work, RejectionCode::UpstreamRejected, reason).await,
         Submission::Unknown { reason } if capabilities.can_find_again => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear and will be asked for: {reason}.");
             note_setback(core, &work, "upstream-unclear", &reason).await;
@@ -487,6 +487,7 @@ fn outcome_of(submission: &Submission) -> &'static str {
     match submission {
         Submission::Issued { .. } => "issued",
         Submission::Waiting { .. } => "waiting",
+        Submission::NotTaken { .. } => "not-taken",
         Submission::Rejected { .. } => "rejected",
         Submission::Unknown { .. } => "unknown",
     }

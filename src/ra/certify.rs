@@ -148,7 +148,9 @@ impl RaStore {
             };
             match ca.issue(&order, &IdempotencyKey(provider().random())) {
                 Submission::Issued { certificate, .. } => Ok(Certificate::clone(&certificate)),
-                Submission::Rejected { reason, .. } | Submission::Unknown { reason } => Err(unsuitable(reason)),
+                Submission::NotTaken { reason, .. } | Submission::Rejected { reason } | Submission::Unknown { reason } => {
+                    Err(unsuitable(reason))
+                }
                 Submission::Waiting { .. } => Err(unsuitable("it lets the order wait".into())),
             }
         };

@@ -26,6 +26,7 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::upstream::UpstreamCa;
 use crate::upstream::local::{LocalCa, LocalCaError};
+use crate::upstream::remote::{self, RemoteError};
 
 /// An opened data folder.
 pub struct Instance {
@@ -104,6 +105,9 @@ pub enum OpenError {
     /// The embedded CA.
     #[error(transparent)]
     LocalCa(#[from] LocalCaError),
+    /// A CA behind a network.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The inventory.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
@@ -252,6 +256,7 @@ pub(super) async fn open_keys(config: Config, pool: CryptoPool) -> Result<(Confi
                         let ca = LocalCa::load(&settings.name, dir, &passphrase, pool.clone())?;
                         upstreams.push(Arc::new(ca));
                     }
+                    UpstreamKind::Remote(settings) => upstreams.push(Arc::new(remote::open(settings, &passphrase)?)),
                 }
             }
             let ra = ra.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;

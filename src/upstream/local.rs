@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::{
-    Capabilities, CrlSource, IdempotencyKey, IssuanceOrder, RevocationRegister, Revoke, Submission, UpstreamCa, UpstreamError,
-    crl_key_name,
+    Capabilities, CrlSource, IdempotencyKey, IssuanceOrder, NamesRule, RevocationRegister, Revoke, Submission, UpstreamCa,
+    UpstreamError, crl_key_name,
 };
 use crate::algorithm::{KeyAlgorithm, KeyRule, SignatureAlgorithm};
 use crate::clock::{Clock, SystemClock};
@@ -250,7 +250,10 @@ fn issue(authority: &Authority, order: &IssuanceOrder, key: &IdempotencyKey) -> 
 }
 
 fn submission(result: Result<Submission, Refused>) -> Submission {
-    result.unwrap_or_else(|Refused { reason, retryable }| Submission::Rejected { reason, retryable })
+    result.unwrap_or_else(|Refused { reason, retryable }| match retryable {
+        true => Submission::NotTaken { reason, retry_after: None },
+        false => Submission::Rejected { reason },
+    })
 }
 
 /// What keys the embedded CA certifies: all that we know the name of. Which of them a device may bring is for its profile to say.
@@ -299,6 +302,7 @@ impl UpstreamCa for LocalCa {
             overrides_subject_alt_names: true,
             overrides_usages: true,
             overrides_validity: true,
+            names: NamesRule::AsOrdered,
             can_wait: false,
             can_revoke: true,
             // Not found but made again, with the same serial number.

@@ -90,7 +90,8 @@ fn issued(submission: Submission) -> Arc<Certificate> {
 
 fn rejected(submission: Submission) -> (String, bool) {
     match submission {
-        Submission::Rejected { reason, retryable } => (reason, retryable),
+        Submission::Rejected { reason } => (reason, false),
+        Submission::NotTaken { reason, .. } => (reason, true),
         other => panic!("not rejected: {other:?}"),
     }
 }

@@ -1,0 +1,231 @@
+//! `[[upstream]]`: what all CAs behind a network have. Each kind has a file of its own below.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::diagnostic::{Diagnostic, suggestion};
+use super::reader::{Located, Reader, Sink};
+use super::server_file::duplicate;
+use super::tree::{Node, Table};
+use super::{Origins, UpstreamKind, UpstreamSettings, schema as tables};
+use crate::upstream::http::{ClientCertificate, HttpSettings, Proxy};
+use crate::upstream::remote::{ConnectorSettings, RemoteCaSettings, RemoteSettings, RemoteUpstream};
+use crate::upstream::secret::SecretSource;
+use crate::upstream::{Limits, NamesRule, Rate};
+
+mod est;
+pub mod schema;
+
+/// A kind of CA behind a network: how its tables are read.
+struct Kind {
+    name: &'static str,
+    upstream: &'static tables::TableSchema,
+    ca: &'static tables::TableSchema,
+    read: fn(&Tables<'_>) -> Option<ConnectorSettings>,
+}
+
+/// The kinds.
+static KINDS: &[Kind] = &[est::KIND];
+
+/// The tables of one upstream.
+struct Tables<'a> {
+    upstream: Reader<'a>,
+    /// Its CAs, by name.
+    cas: Vec<(String, Reader<'a>)>,
+    /// What relative paths start at.
+    folder: &'a Path,
+}
+
+/// Reads all upstreams.
+pub(super) fn read(found: &[&Table], folder: &Path, data: &Path, sink: &Sink, origins: &mut Origins) -> Vec<UpstreamSettings> {
+    let mut upstreams: Vec<UpstreamSettings> = Vec::new();
+    for table in found {
+        let Some(upstream) = read_one(table, folder, data, sink, origins) else { continue };
+        if upstreams.iter().any(|known| known.name == upstream.name) {
+            let origin = table.get("name").map_or(&table.origin, |entry| &entry.value.origin);
+            sink.borrow_mut().push(duplicate("upstream", &upstream.name, origin));
+            continue;
+        }
+        upstreams.push(upstream);
+    }
+    upstreams
+}
+
+fn read_one(table: &Table, folder: &Path, data: &Path, sink: &Sink, origins: &mut Origins) -> Option<UpstreamSettings> {
+    let said = table.get("kind").and_then(|entry| match &entry.value.node {
+        Node::String(kind) => Some(kind.as_str()),
+        _ => None,
+    });
+    let kind = KINDS.iter().find(|kind| Some(kind.name) == said);
+    // Without a known kind nobody can tell which keys are unknown: only that is reported.
+    let unknown = said.is_some_and(|said| said != "local") && kind.is_none();
+    if unknown {
+        let (said, origin) = (said.unwrap_or_default(), &table.get("kind")?.value.origin);
+        let known = std::iter::once("local").chain(KINDS.iter().map(|kind| kind.name));
+        let finding = Diagnostic::error("bad-value", format!("unknown kind of upstream {said:?}")).at(origin);
+        sink.borrow_mut().push(finding.help(suggestion(said, known)));
+        return None;
+    }
+    let reader = Reader::new(table, kind.map_or(&tables::UPSTREAM, |kind| kind.upstream), sink);
+    let name = reader.required("name").and_then(|name| reader.read(&name, super::checked_name));
+    reader.required("kind");
+    let settings = match kind {
+        None => {
+            let dir = reader.path("dir", data).map_or_else(|| data.join("ca"), |path| path.value);
+            said.map(|_| UpstreamKind::Local { dir })
+        }
+        Some(kind) => {
+            remote(kind, reader, name.as_ref().map_or("", |name| &name.value), folder, origins).map(UpstreamKind::Remote)
+        }
+    };
+    let name = name?;
+    origins.note(format!("upstream/{}", name.value), &name.origin);
+    Some(UpstreamSettings { name: name.value, kind: settings? })
+}
+
+fn remote(kind: &Kind, upstream: Reader<'_>, name: &str, folder: &Path, origins: &mut Origins) -> Option<RemoteUpstream> {
+    let mut cas = Vec::new();
+    let mut settings: Vec<RemoteCaSettings> = Vec::new();
+    upstream.must_have("ca");
+    for table in upstream.tables("ca", kind.ca).unwrap_or_default() {
+        table.must_have("chain");
+        let ca = table.required("name").and_then(|name| table.read(&name, super::checked_name));
+        let chain = table.path("chain", folder);
+        let previous = table.path("previous", folder).map(|path| path.value);
+        let crl_url = table.parsed("crl-url", url).map(|url| url.value);
+        let names = table.named::<NamesRule>("names").map_or(NamesRule::default(), |names| names.value);
+        let (Some(ca), Some(chain)) = (ca, chain) else { continue };
+        if settings.iter().any(|known| known.name == ca.value) {
+            table.report(duplicate("CA", &ca.value, &ca.origin));
+            continue;
+        }
+        origins.note(format!("upstream/{name}/ca/{}", ca.value), &ca.origin);
+        settings.push(RemoteCaSettings { name: ca.value.clone(), chain: chain.value, previous, crl_url, names });
+        cas.push((ca.value, table));
+    }
+    let http = http(&upstream, folder);
+    let common = RemoteSettings {
+        name: name.to_owned(),
+        cas: settings,
+        patience: http.as_ref().map_or(Duration::from_secs(30), |http| http.timeout),
+        limits: limits(&upstream),
+    };
+    let tables = Tables { upstream, cas, folder };
+    let connector = (kind.read)(&tables);
+    Some(RemoteUpstream { common, http: http?, connector: connector? })
+}
+
+fn http(table: &Reader<'_>, folder: &Path) -> Option<HttpSettings> {
+    table.must_have("url");
+    let url = table.parsed("url", url);
+    let trust = table.path("trust", folder);
+    if let (Some(url), None) = (&url, &trust)
+        && url.value.starts_with("https:")
+        && table.origin_of("trust").is_none()
+    {
+        let finding = Diagnostic::error("missing-key", "an upstream with https:// needs the key `trust`").at(&url.origin);
+        table.report(finding.help("name a PEM file with the certificates that the server's TLS certificate has to chain to"));
+    }
+    let (certificate, key) = (table.path("client-certificate", folder), table.path("client-key", folder));
+    let lacks = |there: &str, missing: &str| {
+        if let (Some(origin), None) = (table.origin_of(there), table.origin_of(missing)) {
+            let finding = Diagnostic::error("missing-key", format!("`{there}` needs `{missing}`")).at(&origin);
+            table.report(finding);
+        }
+    };
+    lacks("client-certificate", "client-key");
+    lacks("client-key", "client-certificate");
+    let client =
+        certificate.zip(key).map(|(certificate, key)| ClientCertificate { certificate: certificate.value, key: key.value });
+    let proxy = table.parsed("proxy", |text| match text {
+        "environment" => Ok(Proxy::Environment),
+        "none" => Ok(Proxy::None),
+        address => url_text(address).map(Proxy::Url),
+    });
+    Some(HttpSettings {
+        url: url?.value,
+        trust: trust.map(|path| path.value),
+        client,
+        proxy: proxy.map_or(Proxy::Environment, |proxy| proxy.value),
+        connect_timeout: within(table, "connect-timeout", Duration::from_secs(5)),
+        timeout: within(table, "timeout", Duration::from_secs(30)),
+        max_answer: table.size("max-answer", 4 * 1024, 64 * 1024 * 1024).unwrap_or(1024 * 1024),
+    })
+}
+
+/// A time that fits into the lease on an attempt.
+fn within(table: &Reader<'_>, key: &str, default: Duration) -> Duration {
+    const MOST: Duration = Duration::from_secs(70);
+    let read = table.parsed(key, |text| match super::value::duration(text)? {
+        zero if zero.is_zero() => Err("there is no answer in no time".to_owned()),
+        long if long > MOST => Err(format!("{text:?} is longer than {} s", MOST.as_secs())),
+        fits => Ok(fits),
+    });
+    read.map_or(default, |read| read.value)
+}
+
+fn limits(table: &Reader<'_>) -> Limits {
+    let count = |key, default: usize| table.integer(key, 1, 1_000_000).map_or(default, |count| count as usize);
+    let burst = table.integer("burst", 1, 1_000_000).map(|burst| burst as f64);
+    let rate =
+        table.parsed("rate", |text| super::value::limit(text).map(|limit| f64::from(limit.count) / limit.period.as_secs_f64()));
+    Limits {
+        rate: rate.map(|rate| Rate { per_second: rate.value, burst: burst.unwrap_or_else(|| rate.value.max(1.0)) }),
+        places: count("connections", 16),
+        queue: count("queue", 10_000),
+        trip_after: table.integer("trip-after", 1, 1_000_000).map_or(5, |count| count as u32),
+    }
+}
+
+/// Where a secret comes from: `{ file = "…" }` or `{ env = "…" }`.
+fn secret(table: &Reader<'_>, key: &str, folder: &Path) -> Option<SecretSource> {
+    let origin = table.origin_of(key)?;
+    let inner = table.table(key, &schema::SECRET)?;
+    match (inner.path("file", folder), inner.string("env")) {
+        (Some(file), None) => Some(SecretSource::File(file.value)),
+        (None, Some(variable)) => Some(SecretSource::Environment(variable.value)),
+        _ => {
+            table.bad(&origin, format!("say where `{key}` comes from: {{ file = \"secrets/…\" }} or {{ env = \"NAME\" }}"));
+            None
+        }
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    url_text(text)
+}
+
+fn url_text(text: &str) -> Result<String, String> {
+    let sound = |url: &http::Uri| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(|a| !a.as_str().contains('@'))
+    };
+    match text.parse::<http::Uri>() {
+        Ok(url) if sound(&url) => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is no address, such as \"https://ca.example.net:8443/path\"")),
+    }
+}
+
+impl Tables<'_> {
+    /// A value of each CA, by its name.
+    fn of_cas<T>(&self, read: impl Fn(&Reader<'_>) -> T) -> std::collections::BTreeMap<String, T> {
+        self.cas.iter().map(|(name, table)| (name.clone(), read(table))).collect()
+    }
+
+    /// A secret of the upstream.
+    fn secret(&self, key: &str) -> Option<SecretSource> {
+        secret(&self.upstream, key, self.folder)
+    }
+}
+
+/// Files that an upstream is configured with: what a file watch looks at.
+pub(super) fn files(upstream: &UpstreamSettings) -> Vec<PathBuf> {
+    let UpstreamKind::Remote(remote) = &upstream.kind else { return Vec::new() };
+    let cas = remote.common.cas.iter().flat_map(|ca| std::iter::once(&ca.chain).chain(&ca.previous));
+    let client = remote.http.client.iter().flat_map(|client| [&client.certificate, &client.key]);
+    cas.chain(&remote.http.trust).chain(client).cloned().collect()
+}
+
+/// The text of a string that is there.
+fn text(table: &Reader<'_>, key: &str) -> Option<String> {
+    table.string(key).map(|text: Located<String>| text.value)
+}
