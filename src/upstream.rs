@@ -16,6 +16,10 @@ pub mod local;
 pub mod order;
 pub mod remote;
 pub mod secret;
+// No connector's tests use all of it.
+#[cfg(test)]
+#[allow(dead_code)]
+pub(crate) mod testing;
 
 pub use limits::{Limits, NamesRule, Rate};
 pub use order::{IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};

@@ -194,3 +194,45 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Play, Scripted, TestCa, one_by_one};
+    use super::*;
+    use crate::algorithm::KeyAlgorithm;
+
+    #[tokio::test]
+    async fn what_a_failure_says_of_the_request() {
+        let plays = [
+            Play::body(200, "text/plain", "well"),
+            Play::body(503, "text/plain", "later").header("Retry-After", "7"),
+            Play::body(400, "text/plain", "no"),
+            Play::body(500, "text/plain", "oh"),
+            Play::body(200, "text/plain", "a long answer").cut_in_body(3),
+            Play::Cut,
+        ];
+        let peer = Scripted::playing(plays).await;
+        let http = peer.http();
+        let url = format!("{}/a?b=c", peer.url());
+        assert_eq!(http.get(&url).await.unwrap(), "well");
+        let busy = http.get(&url).await.unwrap_err();
+        let CallError::NotTaken { reason, after: Some(after) } = busy else { panic!("{busy:?}") };
+        assert_eq!((reason.as_str(), after.as_secs()), ("503 Service Unavailable: later", 7));
+        assert!(matches!(http.get(&url).await, Err(CallError::Refused(said)) if said == "400 Bad Request: no"));
+        for _ in 0..3 {
+            let unclear = http.get(&url).await;
+            assert!(matches!(unclear, Err(CallError::Unclear(_))), "{unclear:?}");
+        }
+        let seen = peer.seen();
+        assert_eq!((seen.len(), peer.connections()), (6, 2));
+        assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("GET", "/a?b=c"));
+        assert!(seen[0].header("user-agent").starts_with("ravelin/"));
+    }
+
+    #[tokio::test]
+    async fn tls_is_spoken_with_whom_we_trust() {
+        let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
+        let peer = Scripted::over_tls(&ca, one_by_one([Play::body(200, "text/plain", "well")])).await;
+        assert_eq!(peer.http().get(&peer.url()).await.unwrap(), "well");
+    }
+}
