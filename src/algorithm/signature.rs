@@ -270,6 +270,11 @@ impl SignatureAlgorithm {
         matches!(self, SignatureAlgorithm::SlhDsa(_))
     }
 
+    /// Whether a signature takes so little (some tens of microseconds) that a trip to the crypto pool and back costs as much.
+    pub const fn is_brief(self) -> bool {
+        matches!(self, SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::Ed25519)
+    }
+
     /// The AlgorithmIdentifier for certificates: NULL parameters for RSA PKCS#1 (RFC 4055 section 5), absent for ECDSA
     /// (RFC 5758 section 3.2) and for all that [`forbids_parameters`](Self::forbids_parameters), RSASSA-PSS-params for PSS.
     pub fn identifier(self) -> AlgorithmIdentifierOwned {
