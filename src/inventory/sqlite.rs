@@ -100,7 +100,7 @@ impl Inventory for SqliteInventory {
     }
 
     async fn open(&self, new: NewTransaction) -> Result<Opened, InventoryError> {
-        self.writer.write(move |write| transactions::open(write, new)).await
+        self.writer.write_again(move |write| transactions::open(write, &new)).await
     }
 
     async fn join(&self, transaction: TransactionId, wire_id: &str) -> Result<(), InventoryError> {
@@ -113,7 +113,7 @@ impl Inventory for SqliteInventory {
     }
 
     async fn conclude(&self, conclusion: Conclusion) -> Result<Concluded, InventoryError> {
-        self.writer.write(move |write| attempts::conclude(write, conclusion)).await
+        self.writer.write_again(move |write| attempts::conclude(write, &conclusion)).await
     }
 
     async fn store_reply(&self, transaction: TransactionId, message: &[u8; 32], reply: &[u8]) -> Result<(), InventoryError> {

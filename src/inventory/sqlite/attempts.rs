@@ -12,8 +12,9 @@ use crate::inventory::{
 };
 
 /// Writes what became of an attempt, and of its transaction with it.
-pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<Concluded, InventoryError> {
+pub(super) fn conclude(write: &mut Write<'_>, conclusion: &Conclusion) -> Result<Concluded, InventoryError> {
     let Conclusion { transaction, attempt, lease, result, at, reply, events } = conclusion;
+    let (transaction, attempt, at) = (*transaction, *attempt, *at);
     let connection = write.connection;
     let row = connection
         .prepare_cached(
@@ -33,10 +34,10 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
         return Err(damaged(format!("no attempt {attempt} of transaction {transaction}")));
     }
     let is_certificate = matches!(result, AttemptResult::Issued { .. } | AttemptResult::FirstOfPair { .. });
-    if replaced || (!is_certificate && held != lease.map(|lease| (lease.node, time(lease.until)))) {
+    if replaced || (!is_certificate && held != lease.as_ref().map(|lease| (lease.node.clone(), time(lease.until)))) {
         return Ok(Concluded::Lost(reread(write, transaction)?));
     }
-    let (attempt_state, reference, due_at) = match &result {
+    let (attempt_state, reference, due_at) = match result {
         AttemptResult::Issued { .. } | AttemptResult::FirstOfPair { .. } => (AttemptState::Issued, None, None),
         AttemptResult::Waiting { reference, due_at } => (AttemptState::Waiting, reference.as_deref(), Some(*due_at)),
         AttemptResult::Rejected { .. } => (AttemptState::Rejected, None, None),
@@ -56,7 +57,7 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
             due_at.map(time),
         ])?;
     let mut update = Update::at(number, at);
-    match &result {
+    match result {
         AttemptResult::Issued { certificate, keep_secret } => {
             certificates::insert(connection, certificate)?;
             certificates::supersede(write, certificate)?;
@@ -89,10 +90,10 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: Conclusion) -> Result<
     }
     // While it is open, the same message again is looked at afresh: only a final answer is kept.
     let is_final = matches!(result, AttemptResult::Issued { .. } | AttemptResult::Rejected { .. });
-    if let Some((message, reply)) = reply.filter(|_| is_final) {
-        transactions::insert_reply(connection, number, &message, &reply, time(at))?;
+    if let Some((message, reply)) = reply.as_ref().filter(|_| is_final) {
+        transactions::insert_reply(connection, number, message, reply, time(at))?;
     }
-    write.chain.append(connection, events)?;
+    write.chain.append(connection, events.clone())?;
     Ok(Concluded::Done)
 }
 

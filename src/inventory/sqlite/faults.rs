@@ -66,6 +66,49 @@ async fn a_command_that_panics_takes_nobody_along() {
     assert_eq!(verify_chain(&inventory).await.expect("reads").expect("it holds").verified(), 1);
 }
 
+/// Commands that can be run again share a transaction without savepoints: one that fails after it wrote is undone with all, and the
+/// others are written once all the same.
+#[tokio::test]
+async fn a_repeatable_command_that_fails_takes_nobody_along() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let (inventory, _folder) = make(SqliteOptions::default());
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (started, starts) = std::sync::mpsc::channel::<()>();
+    let block = inventory.writer.write(move |_| {
+        started.send(()).expect("the test waits");
+        held.recv().map_err(|_| damaged("nobody lets go"))
+    });
+    let runs = Arc::new(AtomicUsize::new(0));
+    let append = |fails: bool| {
+        let runs = Arc::clone(&runs);
+        inventory.writer.write_again(move |write| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            write.chain.append(write.connection, vec![event(10)])?;
+            if fails { Err(damaged("on purpose")) } else { Ok(()) }
+        })
+    };
+    let rest = async {
+        starts.recv().expect("the writer is at it");
+        tokio::join!(append(false), append(true), append(false), async { hold.send(()).expect("it waits") })
+    };
+    let (block, (before, broken, after, ())) = tokio::join!(block, rest);
+    block.expect("it was alone in its batch");
+    before.expect("appends");
+    after.expect("appends");
+    assert!(matches!(broken, Err(InventoryError::Damaged(_))), "{broken:?}");
+    assert_eq!(runs.load(Ordering::Relaxed), 5, "two runs until one failed, and then all three");
+    assert_eq!(verify_chain(&inventory).await.expect("reads").expect("it holds").verified(), 2);
+
+    // With nobody failing, each runs once.
+    runs.store(0, Ordering::Relaxed);
+    let (first, second) = tokio::join!(append(false), append(false));
+    first.and(second).expect("append");
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert_eq!(verify_chain(&inventory).await.expect("reads").expect("it holds").verified(), 4);
+}
+
 /// The commands that share a commit fail together when it fails, and none of them is half there.
 #[tokio::test]
 async fn a_failed_commit_fails_all_who_shared_it() {

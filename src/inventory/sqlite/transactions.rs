@@ -79,7 +79,7 @@ pub(super) fn in_state(
 }
 
 /// Writes a transaction with its first attempt, and redeems its challenge.
-pub(super) fn open(write: &mut Write<'_>, new: NewTransaction) -> Result<Opened, InventoryError> {
+pub(super) fn open(write: &mut Write<'_>, new: &NewTransaction) -> Result<Opened, InventoryError> {
     let transaction = &new.transaction;
     if transaction.state.is_final() {
         return Err(damaged("a transaction begins open"));
@@ -107,7 +107,7 @@ pub(super) fn open(write: &mut Write<'_>, new: NewTransaction) -> Result<Opened,
     if let Some(attempt) = &new.attempt {
         insert_attempt(connection, number, attempt)?;
     }
-    write.chain.append(connection, new.events)?;
+    write.chain.append(connection, new.events.clone())?;
     Ok(Opened::Created)
 }
 

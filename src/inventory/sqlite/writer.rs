@@ -1,5 +1,9 @@
-//! The one thread that writes. It takes what has queued up, runs each command under a savepoint of its own, commits all of them
-//! at once, and answers only then: one flush to the disk serves many clients.
+//! The one thread that writes. It takes what has queued up, runs the commands in one transaction, commits all of them at once, and
+//! answers only then: one flush to the disk serves many clients.
+//!
+//! A command that fails takes nobody along. Where one may, each runs under a savepoint of its own; but SQLite copies every page that is
+//! changed under a savepoint, so commands that can be run again go without: should one of them fail, all is undone, and the
+//! batch runs anew with savepoints.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -44,8 +48,26 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Write<'_>) -> Result<T, InventoryError> + Send + 'static,
     {
+        let mut work = Some(work);
+        self.queue(false, move |write: &mut Write<'_>| work.take().expect("it runs once")(write)).await
+    }
+
+    /// The same for a command that can be run again after what it wrote was undone: for the writes of every enrollment.
+    pub(super) async fn write_again<T, F>(&self, work: F) -> Result<T, InventoryError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, InventoryError> + Send + 'static,
+    {
+        self.queue(true, work).await
+    }
+
+    async fn queue<T, F>(&self, repeatable: bool, work: F) -> Result<T, InventoryError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, InventoryError> + Send + 'static,
+    {
         let (answer, waiting) = oneshot::channel();
-        let command = Box::new(Pending { work: Some(work), result: None, answer });
+        let command = Box::new(Pending { repeatable, work, result: None, answer });
         let queue = self.queue.as_ref().expect("the queue is there until drop");
         queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => InventoryError::Busy,
@@ -67,6 +89,9 @@ impl Drop for Writer {
 
 /// A queued command, whatever its result is.
 trait Command: Send {
+    /// Whether it can be run again after what it wrote was undone.
+    fn is_repeatable(&self) -> bool;
+
     /// Runs it and keeps the result.
     fn run(&mut self, write: &mut Write<'_>) -> Ran;
 
@@ -85,7 +110,8 @@ enum Ran {
 }
 
 struct Pending<T, F> {
-    work: Option<F>,
+    repeatable: bool,
+    work: F,
     result: Option<Result<T, InventoryError>>,
     answer: oneshot::Sender<Result<T, InventoryError>>,
 }
@@ -93,12 +119,15 @@ struct Pending<T, F> {
 impl<T, F> Command for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Write<'_>) -> Result<T, InventoryError> + Send,
+    F: FnMut(&mut Write<'_>) -> Result<T, InventoryError> + Send,
 {
+    fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
     fn run(&mut self, write: &mut Write<'_>) -> Ran {
-        let work = self.work.take().expect("a command runs once");
         // A panic ends this command, and not the thread that everybody needs.
-        let result = catch_unwind(AssertUnwindSafe(|| work(write)))
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(write)))
             .unwrap_or_else(|_| Err(InventoryError::Unavailable("the command broke off".to_owned())));
         let ran = match &result {
             Ok(_) => Ran::Well,
@@ -150,34 +179,66 @@ fn run(connection: &Connection, receiver: &Receiver<Box<dyn Command>>, batch: us
 /// Runs the commands in one transaction. `Err` says why none of it is in the database; `refused` is set when the store did not
 /// take what one of them wrote.
 fn commit(connection: &Connection, commands: &mut [Box<dyn Command>], failing: bool, refused: &mut bool) -> Result<(), String> {
-    let execute = |sql: &str| -> Result<(), String> {
-        let statement = connection.prepare_cached(sql);
-        statement.and_then(|mut statement| statement.execute([])).map(|_| ()).map_err(|error| error.to_string())
-    };
-    let run = || -> Result<(), String> {
-        execute("BEGIN IMMEDIATE")?;
-        let mut chain = Chain::default();
-        for command in commands {
-            execute("SAVEPOINT command")?;
-            let before = chain.clone();
-            let ran = command.run(&mut Write { connection, chain: &mut chain, failing });
-            *refused |= ran == Ran::Unavailable;
-            // After some failures (a full disk is one) SQLite undoes the whole transaction by itself.
-            if connection.is_autocommit() {
-                return Err("the transaction was undone: the disk is full, or failed".to_owned());
-            }
-            if ran != Ran::Well {
-                chain = before;
-                execute("ROLLBACK TO command")?;
-            }
-            execute("RELEASE command")?;
+    if commands.iter().all(|command| command.is_repeatable()) {
+        let outcome = run_plainly(connection, commands, failing);
+        roll_back_unless(connection, outcome == Ok(true));
+        if outcome != Ok(false) {
+            return outcome.map(drop);
         }
-        execute("COMMIT")
-    };
-    let outcome = run();
-    if outcome.is_err() && !connection.is_autocommit() {
-        // Should this fail too, the next BEGIN fails, and the next batch learns of it.
-        let _ = execute("ROLLBACK");
     }
+    let outcome = run_apart(connection, commands, failing, refused);
+    roll_back_unless(connection, outcome.is_ok());
     outcome
+}
+
+/// All commands without savepoints; `Ok(false)` if one of them failed, which leaves the transaction open.
+fn run_plainly(connection: &Connection, commands: &mut [Box<dyn Command>], failing: bool) -> Result<bool, String> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let mut chain = Chain::default();
+    for command in commands {
+        let ran = command.run(&mut Write { connection, chain: &mut chain, failing });
+        if ran != Ran::Well || connection.is_autocommit() {
+            return Ok(false);
+        }
+    }
+    execute(connection, "COMMIT").map(|()| true)
+}
+
+/// Each command under a savepoint: what one that fails has written is undone, and nothing else.
+fn run_apart(
+    connection: &Connection,
+    commands: &mut [Box<dyn Command>],
+    failing: bool,
+    refused: &mut bool,
+) -> Result<(), String> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let mut chain = Chain::default();
+    for command in commands {
+        execute(connection, "SAVEPOINT command")?;
+        let before = chain.clone();
+        let ran = command.run(&mut Write { connection, chain: &mut chain, failing });
+        *refused |= ran == Ran::Unavailable;
+        // After some failures (a full disk is one) SQLite undoes the whole transaction by itself.
+        if connection.is_autocommit() {
+            return Err("the transaction was undone: the disk is full, or failed".to_owned());
+        }
+        if ran != Ran::Well {
+            chain = before;
+            execute(connection, "ROLLBACK TO command")?;
+        }
+        execute(connection, "RELEASE command")?;
+    }
+    execute(connection, "COMMIT")
+}
+
+fn roll_back_unless(connection: &Connection, committed: bool) {
+    if !committed && !connection.is_autocommit() {
+        // Should this fail too, the next BEGIN fails, and whoever is in that batch learns of it.
+        let _ = execute(connection, "ROLLBACK");
+    }
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), String> {
+    let statement = connection.prepare_cached(sql);
+    statement.and_then(|mut statement| statement.execute([])).map(|_| ()).map_err(|error| error.to_string())
 }
