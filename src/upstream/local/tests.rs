@@ -298,9 +298,13 @@ async fn refusals_say_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_full_pool_orders_wait_and_crls_are_refused() {
-    let (dir, _) = with_root();
+    let dir = tempfile::tempdir().unwrap();
+    let create = |name: &str, key| LocalCa::create_ca(dir.path(), PASSPHRASE, name, &new_ca("CN=Root", key)).unwrap();
+    create("root", KeyAlgorithm::EcdsaP384);
+    create("brief", KeyAlgorithm::EcdsaP256);
     let pool = CryptoPool::start(1, 1);
     let ca = Arc::new(LocalCa::load("local", dir.path(), PASSPHRASE, pool.clone()).unwrap());
+    let brief = order(&ca, "brief", KeyAlgorithm::EcdsaP256);
     let order = order(&ca, "root", KeyAlgorithm::EcdsaP256);
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
     let busy = tokio::spawn(async move { pool.run(move || wait.recv()).await });
@@ -314,6 +318,8 @@ async fn with_a_full_pool_orders_wait_and_crls_are_refused() {
     });
     let refused = CrlSource::crl(&*ca, "root", &Register::default()).await.unwrap_err();
     assert!(refused.to_string().contains("pool is full"), "{refused}");
+    // A brief signature needs no place in the pool.
+    issued(ca.submit(&brief, &KEY).await);
     assert!(!waiting.is_finished());
     go_on.send(()).unwrap();
     busy.await.unwrap().unwrap().unwrap();
