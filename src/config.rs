@@ -73,11 +73,12 @@ pub fn load_with(path: &Path, overrides: &Overrides, texts: &BTreeMap<PathBuf, S
     let mut watched = vec![path.clone(), folder.join("algorithms"), folder.join("policies")];
     watched.extend(file.server.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]));
     watched.extend(read.iter().map(|(path, _)| path.clone()));
-    watched.extend(file.upstreams.iter().flat_map(upstream::files));
+    watched.extend(file.upstreams.iter().flat_map(|upstream| upstream.files.clone()));
     watched.sort();
     watched.dedup();
     Ok(Config {
         path,
+        credentials: credentials(&file.upstreams),
         digest: digest(&folder, &mut read, overrides),
         data: file.data,
         server: file.server,
@@ -141,6 +142,9 @@ pub struct Config {
     pub profiles: Vec<Arc<AlgorithmProfile>>,
     /// SHA-256 over all files that were read, in a fixed order.
     pub digest: [u8; 32],
+    /// SHA-256 over the certificates, keys and secrets that upstreams are configured with: those are no part of the digest, which nodes
+    /// with credentials of their own agree on.
+    pub credentials: [u8; 32],
     /// All files and folders that were read: what a file watch looks at.
     pub watched: Vec<PathBuf>,
     /// What is worth a look, and stops nothing.
@@ -240,6 +244,8 @@ pub struct UpstreamSettings {
     pub name: String,
     /// What it is.
     pub kind: UpstreamKind,
+    /// Certificates, keys and secrets that it is configured with, beside what the embedded CA has in its folder.
+    pub files: Vec<PathBuf>,
 }
 
 /// What an upstream is.
@@ -633,6 +639,16 @@ fn checked_name(name: &str) -> Result<String, String> {
     } else {
         Err(format!("{name:?} is no name: at most 63 lower-case letters, digits and hyphens"))
     }
+}
+
+/// SHA-256 over the files of all upstreams. One that cannot be read counts as empty: whoever needs it says so.
+fn credentials(upstreams: &[UpstreamSettings]) -> [u8; 32] {
+    let mut digests = Vec::new();
+    for path in upstreams.iter().flat_map(|upstream| &upstream.files) {
+        let content = zeroize::Zeroizing::new(std::fs::read(path).unwrap_or_default());
+        digests.extend(crate::crypto::provider().digester.sha256(&content));
+    }
+    crate::crypto::provider().digester.sha256(&digests)
 }
 
 /// SHA-256 over all that was read, sorted by path, each with its length, and over what the environment says.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Origin, did_you_mean, listing, suggestion};
-use super::schema::TableSchema;
+use super::schema::{Key, TableSchema};
 use super::tree::{Entry, Item, Node, Table};
 use crate::algorithm::UnknownAlgorithm;
 use crate::rollout::Share;
@@ -243,6 +243,32 @@ impl<'a> Reader<'a> {
     pub(super) fn path(&self, key: &str, base: &Path) -> Option<Located<PathBuf>> {
         let text = self.string(key)?;
         self.read(&text, |text| if text.is_empty() { Err("the path is empty".into()) } else { Ok(base.join(text)) })
+    }
+
+    /// Reports one of two keys that is there without the other.
+    pub(super) fn must_go_together(&self, one: &str, other: &str) {
+        for (there, missing) in [(one, other), (other, one)] {
+            if let (Some(origin), None) = (self.origin_of(there), self.origin_of(missing)) {
+                self.report(Diagnostic::error("missing-key", format!("`{there}` needs `{missing}`")).at(&origin));
+            }
+        }
+    }
+
+    /// The files that its keys name, secrets included; what is wrong with them is reported by whoever reads the keys.
+    pub(super) fn files(&self, base: &Path) -> Vec<PathBuf> {
+        let named = |key: &Key| {
+            let node = &self.table.get(key.name)?.value.node;
+            let text = match (key.kind, node) {
+                ("path", Node::String(text)) => text,
+                ("secret", Node::Table(table)) => match &table.get("file")?.value.node {
+                    Node::String(text) => text,
+                    _ => return None,
+                },
+                _ => return None,
+            };
+            Some(base.join(text))
+        };
+        self.schema.all_keys().filter_map(named).collect()
     }
 
     /// Reads an inner table.

@@ -52,9 +52,14 @@ pub(super) fn read(table: &Table, folder: &Path, sink: &Sink, origins: &mut Orig
     let passphrase_file = section("keys", &schema::KEYS)
         .path("passphrase-file", &data)
         .map_or_else(|| data.join("secrets/key-passphrase"), |path| path.value);
+    let named = ras.iter().map(|ra| (ra.name.clone(), ra.dir.clone()));
+    let all_ras: Vec<_> = std::iter::once((DEFAULT_RA.to_owned(), ra_dir.clone())).chain(named).collect();
+    let places = super::upstream::Places { folder, data: &data, ras: &all_ras };
     let upstreams = match root.raw_tables("upstream") {
-        Some(tables) => super::upstream::read(&tables, folder, &data, sink, origins),
-        None => vec![UpstreamSettings { name: "local".into(), kind: UpstreamKind::Local { dir: data.join("ca") } }],
+        Some(tables) => super::upstream::read(&tables, &places, sink, origins),
+        None => {
+            vec![UpstreamSettings { name: "local".into(), kind: UpstreamKind::Local { dir: data.join("ca") }, files: Vec::new() }]
+        }
     };
     let endpoints = root.tables("endpoint", &schema::ENDPOINT).unwrap_or_default();
     let endpoints = endpoints.iter().filter_map(|table| endpoint(table, origins)).collect();

@@ -27,6 +27,16 @@ struct Kind {
 /// The kinds.
 static KINDS: &[Kind] = &[est::KIND];
 
+/// Where things lie.
+pub(super) struct Places<'a> {
+    /// What relative paths start at.
+    pub(super) folder: &'a Path,
+    /// The data folder.
+    pub(super) data: &'a Path,
+    /// The RAs by name, with their folders.
+    pub(super) ras: &'a [(String, PathBuf)],
+}
+
 /// The tables of one upstream.
 struct Tables<'a> {
     upstream: Reader<'a>,
@@ -37,10 +47,10 @@ struct Tables<'a> {
 }
 
 /// Reads all upstreams.
-pub(super) fn read(found: &[&Table], folder: &Path, data: &Path, sink: &Sink, origins: &mut Origins) -> Vec<UpstreamSettings> {
+pub(super) fn read(found: &[&Table], places: &Places<'_>, sink: &Sink, origins: &mut Origins) -> Vec<UpstreamSettings> {
     let mut upstreams: Vec<UpstreamSettings> = Vec::new();
     for table in found {
-        let Some(upstream) = read_one(table, folder, data, sink, origins) else { continue };
+        let Some(upstream) = read_one(table, places, sink, origins) else { continue };
         if upstreams.iter().any(|known| known.name == upstream.name) {
             let origin = table.get("name").map_or(&table.origin, |entry| &entry.value.origin);
             sink.borrow_mut().push(duplicate("upstream", &upstream.name, origin));
@@ -51,7 +61,7 @@ pub(super) fn read(found: &[&Table], folder: &Path, data: &Path, sink: &Sink, or
     upstreams
 }
 
-fn read_one(table: &Table, folder: &Path, data: &Path, sink: &Sink, origins: &mut Origins) -> Option<UpstreamSettings> {
+fn read_one(table: &Table, places: &Places<'_>, sink: &Sink, origins: &mut Origins) -> Option<UpstreamSettings> {
     let said = table.get("kind").and_then(|entry| match &entry.value.node {
         Node::String(kind) => Some(kind.as_str()),
         _ => None,
@@ -71,19 +81,28 @@ fn read_one(table: &Table, folder: &Path, data: &Path, sink: &Sink, origins: &mu
     reader.required("kind");
     let settings = match kind {
         None => {
-            let dir = reader.path("dir", data).map_or_else(|| data.join("ca"), |path| path.value);
-            said.map(|_| UpstreamKind::Local { dir })
+            let dir = reader.path("dir", places.data).map_or_else(|| places.data.join("ca"), |path| path.value);
+            said.map(|_| (UpstreamKind::Local { dir }, Vec::new()))
         }
         Some(kind) => {
-            remote(kind, reader, name.as_ref().map_or("", |name| &name.value), folder, origins).map(UpstreamKind::Remote)
+            let called = name.as_ref().map_or("", |name| &name.value);
+            remote(kind, reader, called, places, origins).map(|(remote, files)| (UpstreamKind::Remote(remote), files))
         }
     };
     let name = name?;
     origins.note(format!("upstream/{}", name.value), &name.origin);
-    Some(UpstreamSettings { name: name.value, kind: settings? })
+    let (kind, files) = settings?;
+    Some(UpstreamSettings { name: name.value, kind, files })
 }
 
-fn remote(kind: &Kind, upstream: Reader<'_>, name: &str, folder: &Path, origins: &mut Origins) -> Option<RemoteUpstream> {
+fn remote(
+    kind: &Kind,
+    upstream: Reader<'_>,
+    name: &str,
+    places: &Places<'_>,
+    origins: &mut Origins,
+) -> Option<(RemoteUpstream, Vec<PathBuf>)> {
+    let folder = places.folder;
     let mut cas = Vec::new();
     let mut settings: Vec<RemoteCaSettings> = Vec::new();
     upstream.must_have("ca");
@@ -103,19 +122,22 @@ fn remote(kind: &Kind, upstream: Reader<'_>, name: &str, folder: &Path, origins:
         settings.push(RemoteCaSettings { name: ca.value.clone(), chain: chain.value, previous, crl_url, names });
         cas.push((ca.value, table));
     }
-    let http = http(&upstream, folder);
+    let http = http(&upstream, places);
     let common = RemoteSettings {
         name: name.to_owned(),
         cas: settings,
-        patience: http.as_ref().map_or(Duration::from_secs(30), |http| http.timeout),
+        // A moment more than one answer may take: who gives up first is the one that knows whether anything was sent.
+        patience: http.as_ref().map_or(Duration::from_secs(30), |http| http.timeout) + Duration::from_secs(1),
         limits: limits(&upstream),
     };
     let tables = Tables { upstream, cas, folder };
     let connector = (kind.read)(&tables);
-    Some(RemoteUpstream { common, http: http?, connector: connector? })
+    let files = files(&tables, http.as_ref());
+    Some((RemoteUpstream { common, http: http?, connector: connector? }, files))
 }
 
-fn http(table: &Reader<'_>, folder: &Path) -> Option<HttpSettings> {
+fn http(table: &Reader<'_>, places: &Places<'_>) -> Option<HttpSettings> {
+    let folder = places.folder;
     table.must_have("url");
     let url = table.parsed("url", url);
     let trust = table.path("trust", folder);
@@ -127,30 +149,67 @@ fn http(table: &Reader<'_>, folder: &Path) -> Option<HttpSettings> {
         table.report(finding.help("name a PEM file with the certificates that the server's TLS certificate has to chain to"));
     }
     let (certificate, key) = (table.path("client-certificate", folder), table.path("client-key", folder));
-    let lacks = |there: &str, missing: &str| {
-        if let (Some(origin), None) = (table.origin_of(there), table.origin_of(missing)) {
-            let finding = Diagnostic::error("missing-key", format!("`{there}` needs `{missing}`")).at(&origin);
-            table.report(finding);
-        }
-    };
-    lacks("client-certificate", "client-key");
-    lacks("client-key", "client-certificate");
-    let client =
-        certificate.zip(key).map(|(certificate, key)| ClientCertificate { certificate: certificate.value, key: key.value });
-    let proxy = table.parsed("proxy", |text| match text {
-        "environment" => Ok(Proxy::Environment),
-        "none" => Ok(Proxy::None),
-        address => url_text(address).map(Proxy::Url),
+    table.must_go_together("client-certificate", "client-key");
+    let client = certificate.zip(key).map(|(certificate, key)| ClientCertificate {
+        certificate: certificate.value,
+        key: key.value,
+        chain: None,
     });
+    let client = client.or_else(|| client_ra(table, places.ras));
     Some(HttpSettings {
         url: url?.value,
         trust: trust.map(|path| path.value),
         client,
-        proxy: proxy.map_or(Proxy::Environment, |proxy| proxy.value),
+        proxy: proxy(table, folder),
         connect_timeout: within(table, "connect-timeout", Duration::from_secs(5)),
         timeout: within(table, "timeout", Duration::from_secs(30)),
         max_answer: table.size("max-answer", 4 * 1024, 64 * 1024 * 1024).unwrap_or(1024 * 1024),
     })
+}
+
+/// The signing certificate of an RA of ours.
+fn client_ra(table: &Reader<'_>, ras: &[(String, PathBuf)]) -> Option<ClientCertificate> {
+    if let (Some(origin), Some(_)) = (table.origin_of("client-ra"), table.origin_of("client-certificate")) {
+        table.bad(&origin, "there is one TLS client certificate: `client-ra` or `client-certificate`".to_owned());
+        return None;
+    }
+    let dir = table.parsed("client-ra", |name| match ras.iter().find(|(known, _)| known == name) {
+        Some((_, dir)) => Ok(dir.clone()),
+        None => Err(format!("there is no [[ra]] {name:?}; {}", suggestion(name, ras.iter().map(|(name, _)| name.as_str())))),
+    })?;
+    let file = |name| dir.value.join(name);
+    Some(ClientCertificate { certificate: file("signer.pem"), key: file("signer.key.pem"), chain: Some(file("chain.pem")) })
+}
+
+fn proxy(table: &Reader<'_>, folder: &Path) -> Proxy {
+    let credentials = secret(table, "proxy-credentials", folder);
+    let proxy = table.parsed("proxy", |text| match text {
+        "environment" => Ok(Proxy::Environment),
+        "none" => Ok(Proxy::None),
+        address => proxy_url(address).map(|address| Proxy::Url { address, credentials: None }),
+    });
+    match (proxy.map(|proxy| proxy.value), table.origin_of("proxy-credentials")) {
+        (Some(Proxy::Url { address, .. }), _) => Proxy::Url { address, credentials },
+        (other, None) => other.unwrap_or_default(),
+        (other, Some(origin)) => {
+            table.bad(&origin, "`proxy-credentials` are for a proxy whose address is in `proxy`".to_owned());
+            other.unwrap_or_default()
+        }
+    }
+}
+
+fn proxy_url(text: &str) -> Result<String, String> {
+    let sound = |url: &http::Uri| {
+        let is_bare = url.authority().is_some_and(|authority| !authority.as_str().contains('@')) && url.path().len() < 2;
+        is_bare && matches!(url.scheme_str(), Some("http" | "socks5" | "socks5h"))
+    };
+    match text.parse::<http::Uri>() {
+        Ok(url) if sound(&url) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is no proxy, such as \"http://proxy.example.net:3128\" or \"socks5://proxy.example.net\"; \
+             a name and password are in `proxy-credentials`"
+        )),
+    }
 }
 
 /// A time that fits into the lease on an attempt.
@@ -217,12 +276,16 @@ impl Tables<'_> {
     }
 }
 
-/// Files that an upstream is configured with: what a file watch looks at.
-pub(super) fn files(upstream: &UpstreamSettings) -> Vec<PathBuf> {
-    let UpstreamKind::Remote(remote) = &upstream.kind else { return Vec::new() };
-    let cas = remote.common.cas.iter().flat_map(|ca| std::iter::once(&ca.chain).chain(&ca.previous));
-    let client = remote.http.client.iter().flat_map(|client| [&client.certificate, &client.key]);
-    cas.chain(&remote.http.trust).chain(client).cloned().collect()
+/// Files that an upstream is configured with.
+fn files(tables: &Tables<'_>, http: Option<&HttpSettings>) -> Vec<PathBuf> {
+    let mut files = tables.upstream.files(tables.folder);
+    files.extend(tables.cas.iter().flat_map(|(_, ca)| ca.files(tables.folder)));
+    // What `client-ra` stands for.
+    let client = http.iter().flat_map(|http| &http.client);
+    files.extend(client.flat_map(|client| [&client.certificate, &client.key].into_iter().chain(&client.chain)).cloned());
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// The text of a string that is there.

@@ -162,7 +162,7 @@ impl Reloader {
             (Some(tls), Some(settings)) => Some(tls.prepare(settings).map_err(OpenError::Tls)?),
             _ => None,
         };
-        if cause == Cause::FileChange && config.digest == before.digest {
+        if cause == Cause::FileChange && config.digest == before.digest && config.credentials == before.credentials {
             // The certificate for HTTPS is no part of the digest.
             if let Some(tls) = tls {
                 tls.commit();

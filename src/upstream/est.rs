@@ -1,7 +1,12 @@
-//! Enrollment over Secure Transport (RFC 7030, RFC 8951): `cacerts` and `simpleenroll`, as an RA.
+//! Enrollment over Secure Transport (RFC 7030, RFC 8951, RFC 9908), as an RA: `cacerts`, `simpleenroll`, `csrattrs`.
+//!
+//! The device's request goes to the server as it is. A server that lets it wait (202) is sent the same request again, which is all
+//! that EST has for that (RFC 7030 section 4.2.3). There is no other name for a request, no search and no revocation: after a lost
+//! answer nobody can tell whether a certificate was issued, unless the server is known to answer the same request with the same
+//! certificate ([`EstSettings::repeats`]).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,16 +14,23 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http};
+use super::http::{Answer, Http, basic};
 use super::remote::{Abilities, CallError, Connector, RemoteCa, RemoteError};
 use super::secret::SecretSource;
 use super::{IdempotencyKey, IssuanceOrder, Submission};
-use crate::scep::certs_only::CertsOnly;
+use crate::algorithm::{KeyAlgorithm, KeyRule};
+use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
-use crate::x509::{Certificate, ber};
+
+mod bodies;
+mod csr_attributes;
+#[cfg(test)]
+mod tests;
+
+use csr_attributes::{CsrAttributes, WantedKey};
 
 /// What an EST server is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +39,49 @@ pub struct EstSettings {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<SecretSource>,
+    /// What the server does with a request that it has answered already.
+    pub repeats: Repeats,
+    /// How long an order waits at most before it is asked after again, whatever the server says.
+    pub longest_wait: Duration,
     /// The label of each CA; none is the server's default.
     pub labels: BTreeMap<String, Option<String>>,
 }
 
+/// What a server does with a request that it has answered already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Repeats {
+    /// It may issue another certificate.
+    #[default]
+    NewCertificate,
+    /// It gives the same certificate again.
+    SameCertificate,
+}
+
+crate::algorithm::named!(Repeats, "way to treat repeated requests", {
+    NewCertificate => "new-certificate",
+    SameCertificate => "same-certificate",
+});
+
 /// An EST server.
 pub struct Est {
     http: Http,
+    /// Up to and with `/.well-known/est`.
+    base: String,
     authorization: Option<HeaderValue>,
+    repeats: Repeats,
+    longest_wait: Duration,
     labels: BTreeMap<String, Option<String>>,
+    /// The keys that the server wanted when it was asked last, by CA.
+    wanted: Mutex<BTreeMap<String, Vec<KeyRule>>>,
 }
+
+const WELL_KNOWN: &str = "/.well-known/est";
 
 /// How long a device waits where the server does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What a waiting order is called: EST has no name for it.
+const REFERENCE: &str = "simpleenroll";
 
 impl Est {
     /// Reads the password.
@@ -47,57 +89,123 @@ impl Est {
         let authorization = match (&settings.username, &settings.password) {
             (Some(name), Some(password)) => {
                 let pair = Zeroizing::new(format!("{name}:{}", password.read()?.as_str()));
-                let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
-                    .expect("base64 fits into a header field");
-                value.set_sensitive(true);
-                Some(value)
+                Some(basic(&pair))
             }
             _ => None,
         };
-        Ok(Self { http, authorization, labels: settings.labels.clone() })
+        let base = format!("{}{WELL_KNOWN}", http.url().trim_end_matches(WELL_KNOWN));
+        let (repeats, longest_wait, labels) = (settings.repeats, settings.longest_wait, settings.labels.clone());
+        Ok(Self { http, base, authorization, repeats, longest_wait, labels, wanted: Mutex::default() })
     }
 
     fn url(&self, ca: &RemoteCa, operation: &str) -> String {
-        let base = format!("{}/.well-known/est", self.http.url());
         match self.labels.get(ca.name()).and_then(Option::as_deref) {
-            Some(label) => format!("{base}/{label}/{operation}"),
-            None => format!("{base}/{operation}"),
+            Some(label) => format!("{}/{label}/{operation}", self.base),
+            None => format!("{}/{operation}", self.base),
         }
     }
 
-    async fn send(&self, mut request: Request<Bytes>) -> Result<Answer, CallError> {
+    async fn send(&self, method: Method, url: &str, accept: &'static str, body: Option<Bytes>) -> Result<Answer, CallError> {
+        let mut request = Request::builder().method(method).uri(url).header(ACCEPT, accept);
+        if body.is_some() {
+            // The second field is for servers from before RFC 8951.
+            request = request.header(CONTENT_TYPE, "application/pkcs10").header("content-transfer-encoding", "base64");
+        }
         if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+            request = request.header(AUTHORIZATION, authorization);
         }
-        self.http.send(request).await
+        let request = request.body(body.unwrap_or_default());
+        self.http.send(request.map_err(|error| CallError::not_taken(format!("{url}: {error}")))?).await
     }
 
+    /// What the server said to `simpleenroll`, if it is a certificate or a wait. What is wrong on our side is no device's fault: the order
+    /// stays, and is sent again when somebody has mended it.
     async fn enroll(&self, ca: &RemoteCa, order: &IssuanceOrder) -> Result<Submission, CallError> {
-        let request = Request::post(self.url(ca, "simpleenroll"))
-            .header(CONTENT_TYPE, "application/pkcs10")
-            .header("content-transfer-encoding", "base64")
-            .header(ACCEPT, "application/pkcs7-mime")
-            .body(Bytes::from(STANDARD.encode(&order.csr)))
-            .map_err(|error| CallError::Refused(error.to_string()))?;
-        let answer = self.send(request).await?;
-        if answer.status == StatusCode::ACCEPTED {
-            // RFC 7030 section 4.2.3: the same request is sent again later; there is nothing to name it by.
-            let retry_after = answer.retry_after().unwrap_or(RETRY_AFTER);
-            return Ok(Submission::Waiting { reference: "simpleenroll".into(), retry_after });
-        }
-        let certificates = certificates(&answer.success()?.body)?;
-        let is_ours = |one: &&Arc<Certificate>| one.spki() == order.spki;
-        match certificates.iter().find(is_ours) {
-            Some(issued) => Ok(Submission::Issued { certificate: Arc::clone(issued), chain: Vec::new() }),
-            None => Err(CallError::Unclear("the answer has no certificate for the key of the request".to_owned())),
+        let url = self.url(ca, "simpleenroll");
+        let body = Bytes::from(STANDARD.encode(&order.csr));
+        let answer = self.send(Method::POST, &url, "application/pkcs7-mime", Some(body)).await?;
+        match answer.status {
+            StatusCode::ACCEPTED => {
+                let wait = answer.retry_after().unwrap_or(RETRY_AFTER).clamp(Duration::from_secs(1), self.longest_wait);
+                Ok(Submission::Waiting { reference: REFERENCE.into(), retry_after: wait })
+            }
+            StatusCode::OK => issued(order, &bodies::certificates(&answer)?),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.ours(&url, &answer, "the server does not accept us as an RA: look at the credentials"))
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                Err(self.ours(&url, &answer, "there is no enrollment at this address: look at `url` and `label`"))
+            }
+            StatusCode::NO_CONTENT => Err(CallError::Unclear(format!("an answer without a certificate: {}", answer.status))),
+            _ => match answer.success() {
+                Ok(other) => Err(CallError::Unclear(format!("an answer that EST does not know: {}", other.status_line()))),
+                Err(error) => Err(error),
+            },
         }
     }
+
+    /// A failure that is on our side, said loudly.
+    fn ours(&self, url: &str, answer: &Answer, what: &str) -> CallError {
+        let reason = format!("{what} ({url}: {})", answer.status_line());
+        tracing::error!("No device gets a certificate there: {reason}.");
+        CallError::NotTaken { reason, after: answer.retry_after() }
+    }
+
+    /// What the server wants of requests; `None` if it does not say.
+    async fn csr_attributes(&self, ca: &RemoteCa) -> Result<Option<CsrAttributes>, CallError> {
+        let answer = self.send(Method::GET, &self.url(ca, "csrattrs"), "application/csrattrs", None).await?;
+        // RFC 7030 section 4.5.2: 204 and 404 say that there are none.
+        let none = [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED];
+        if none.contains(&answer.status) {
+            return Ok(None);
+        }
+        let answer = answer.success()?;
+        if answer.body.is_empty() {
+            return Ok(None);
+        }
+        let unclear = |error: &dyn std::fmt::Display| CallError::Unclear(format!("what csrattrs gave cannot be read: {error}"));
+        let der = bodies::der(&answer.body).map_err(|error| unclear(&error))?;
+        CsrAttributes::read(&der).map(Some).map_err(|error| unclear(&error))
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<KeyRule>>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The certificate for the key of the request, and those above it; or the only one that is of no CA, which is looked at further on.
+fn issued(order: &IssuanceOrder, told: &[Arc<Certificate>]) -> Result<Submission, CallError> {
+    let mut leaves = told.iter().filter(|one| !one.is_ca());
+    let ours = told.iter().find(|one| one.spki() == order.spki);
+    let only = || leaves.next().filter(|_| leaves.next().is_none());
+    let Some(certificate) = ours.or_else(only) else {
+        return Err(CallError::Unclear("the answer has no certificate for the key of the request".to_owned()));
+    };
+    // Most servers give the certificate alone: what is above it is known then.
+    let mut chain: Vec<Arc<Certificate>> = Vec::new();
+    while chain.len() < told.len() {
+        let last = chain.last().unwrap_or(certificate);
+        let is_above = |one: &&Arc<Certificate>| {
+            one.der() != last.der() && last.issuer().matches(one.subject()) && last.verify_signed_by(one.spki()).is_ok()
+        };
+        match told.iter().find(is_above) {
+            Some(above) => chain.push(Arc::clone(above)),
+            None => break,
+        }
+    }
+    Ok(Submission::Issued { certificate: Arc::clone(certificate), chain })
 }
 
 #[async_trait]
 impl Connector for Est {
-    fn abilities(&self, _ca: &RemoteCa) -> Abilities {
-        Abilities { can_wait: true, sees_challenge: true, ..Abilities::default() }
+    fn abilities(&self, ca: &RemoteCa) -> Abilities {
+        Abilities {
+            subject_keys: self.wanted().get(ca.name()).cloned(),
+            can_wait: true,
+            can_find_again: self.repeats == Repeats::SameCertificate,
+            sees_challenge: true,
+            ..Abilities::default()
+        }
     }
 
     async fn submit(&self, ca: &RemoteCa, order: &IssuanceOrder, _key: &IdempotencyKey) -> Submission {
@@ -105,13 +213,53 @@ impl Connector for Est {
     }
 
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        self.enroll(ca, order).await.unwrap_or_else(|error| error.still_waiting(reference))
+        match (self.enroll(ca, order).await, self.repeats) {
+            (Ok(submission), _) => submission,
+            // The same request once more may be answered with a second certificate: the first one may have been in the lost answer.
+            (Err(CallError::Unclear(reason)), Repeats::NewCertificate) => Submission::Unknown { reason },
+            (Err(error), _) => error.still_waiting(reference),
+        }
     }
 
     async fn certificates(&self, ca: &RemoteCa) -> Result<Vec<Arc<Certificate>>, CallError> {
-        let request = Request::get(self.url(ca, "cacerts")).body(Bytes::new());
-        let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        certificates(&self.http.send(request).await?.success()?.body)
+        let url = self.url(ca, "cacerts");
+        let answer = self.send(Method::GET, &url, "application/pkcs7-mime", None).await?;
+        bodies::certificates(&answer.success().map_err(|error| at(&url, error))?)
+    }
+
+    async fn check(&self, ca: &RemoteCa) -> Result<Vec<String>, CallError> {
+        let mut findings = Vec::new();
+        match self.csr_attributes(ca).await {
+            Ok(Some(mut attributes)) => {
+                // A key that we know is compared with what profiles accept, like any other ability.
+                let rules = attributes.key.as_ref().and_then(rules);
+                if let Some(rules) = rules {
+                    attributes.key = None;
+                    self.wanted().insert(ca.name().to_owned(), rules);
+                }
+                findings.extend(attributes.demands().into_iter().map(|demand| format!("csrattrs: {demand}")));
+            }
+            Ok(None) => {}
+            Err(CallError::NotTaken { reason, .. }) => findings.push(format!("csrattrs: {reason}")),
+            Err(error) => findings.push(format!("csrattrs: {error}")),
+        }
+        // What is no request at all shows whether we are let in: it is looked at last.
+        let url = self.url(ca, "simpleenroll");
+        let empty = Bytes::from(STANDARD.encode([0x30, 0x00]));
+        let answer = self.send(Method::POST, &url, "application/pkcs7-mime", Some(empty)).await?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                findings.push(format!("{url}: the server does not accept us as an RA: {}", answer.status_line()));
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                findings.push(format!("{url}: there is no enrollment at this address: {}", answer.status_line()));
+            }
+            status if status.is_success() => {
+                findings.push(format!("{url}: what is no request at all was answered with {}", answer.status_line()));
+            }
+            _ => {}
+        }
+        Ok(findings)
     }
 
     async fn revoke(&self, _ca: &RemoteCa, _certificate: &Certificate, _reason: RevocationReason) -> Result<(), CallError> {
@@ -123,12 +271,22 @@ impl Connector for Est {
     }
 }
 
-/// The certificates of a certs-only message in base64 (RFC 8951 section 3.1: whatever the header fields say).
-fn certificates(body: &[u8]) -> Result<Vec<Arc<Certificate>>, CallError> {
-    let unclear = |what: &dyn std::fmt::Display| CallError::Unclear(format!("the answer is no certs-only message: {what}"));
-    let compact: Vec<u8> = body.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();
-    let message = STANDARD.decode(compact).map_err(|error| unclear(&error))?;
-    let message = ber::to_der(&message).map_err(|error| unclear(&error))?;
-    let read = CertsOnly::read(&message).map_err(|error| unclear(&error))?;
-    read.certificates.iter().map(|der| Certificate::from_der(der).map(Arc::new).map_err(|error| unclear(&error))).collect()
+/// Says where something failed.
+fn at(url: &str, error: CallError) -> CallError {
+    match error {
+        CallError::NotTaken { reason, after } => CallError::NotTaken { reason: format!("{url}: {reason}"), after },
+        CallError::Unclear(reason) => CallError::Unclear(format!("{url}: {reason}")),
+        CallError::Refused(reason) => CallError::Refused(format!("{url}: {reason}")),
+    }
+}
+
+fn rules(wanted: &WantedKey) -> Option<Vec<KeyRule>> {
+    Some(match wanted {
+        WantedKey::Known(key) => vec![KeyRule::Exactly(*key)],
+        WantedKey::Rsa => vec![KeyRule::RsaRange { min: 1024, max: 16384 }],
+        WantedKey::Ec => {
+            [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::EcdsaP521].map(KeyRule::Exactly).to_vec()
+        }
+        WantedKey::Other(_) => return None,
+    })
 }

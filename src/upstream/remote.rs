@@ -177,6 +177,12 @@ pub enum RemoteError {
         /// Why.
         why: String,
     },
+    /// A key cannot be read; the text names the file.
+    #[error("{why}")]
+    Key {
+        /// Why.
+        why: String,
+    },
     /// A setting that cannot be.
     #[error("upstream {upstream:?}: {why}")]
     Setting {

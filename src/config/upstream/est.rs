@@ -1,23 +1,45 @@
 //! `kind = "est"`.
 
+use std::time::Duration;
+
 use super::schema::{CA, HTTP, UPSTREAM, UpstreamPart};
 use super::{Kind, Tables, text};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::schema::{Key, TableSchema, key};
-use crate::upstream::est::EstSettings;
+use crate::upstream::est::{EstSettings, Repeats};
 use crate::upstream::remote::ConnectorSettings;
 
 pub(super) const KIND: Kind = Kind { name: "est", upstream: &TABLE, ca: &CA_TABLE, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"est\"`",
-    doc: "Enrollment over Secure Transport (RFC 7030, RFC 8951). The CSR goes to the CA as it is; the CA decides usages and validity. EST has no revocation and no CRL.",
+    doc: "Enrollment over Secure Transport (RFC 7030, RFC 8951, RFC 9908). The CSR goes to the CA as it is; the CA decides usages and validity. EST has no revocation and no CRL.",
     tables: &[("upstream", KEYS), ("upstream.ca", CA_KEYS)],
 };
 
-const KEYS: &[Key] =
-    &[key("username", "string", "none", "The user name for HTTP Basic."), key("password", "secret", "none", "Its password.")];
+const KEYS: &[Key] = &[
+    key("username", "string", "none", "The user name for HTTP Basic."),
+    key("password", "secret", "none", "Its password."),
+    key(
+        "repeats",
+        "`new-certificate` or `same-certificate`",
+        "`new-certificate`",
+        "What the server does with a request that it has answered already. Only where it surely gives the same certificate again is a request repeated after a lost answer.",
+    ),
+    key(
+        "longest-wait",
+        "duration",
+        "`24h`",
+        "After how long a waiting order is asked after again at the latest, whatever the server says.",
+    ),
+];
 
-const CA_KEYS: &[Key] = &[key("label", "string", "none", "The label in the address: `/.well-known/est/LABEL/simpleenroll`.")];
+const CA_KEYS: &[Key] = &[key(
+    "label",
+    "string",
+    "none",
+    "The label in the address: `/.well-known/est/LABEL/simpleenroll`. It may have several segments.",
+)];
 
 static TABLE: TableSchema =
     TableSchema { name: "upstream", repeated: true, doc: PART.doc, keys: KEYS, shared: &[UPSTREAM, HTTP] };
@@ -26,9 +48,40 @@ static CA_TABLE: TableSchema =
     TableSchema { name: "upstream.ca", repeated: true, doc: "One CA of an EST server.", keys: CA_KEYS, shared: &[CA] };
 
 fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
+    let table = &tables.upstream;
+    table.must_go_together("username", "password");
+    if let Some(url) = table.string("url")
+        && url.value.starts_with("http://")
+        && !is_loopback(&url.value)
+    {
+        let finding = Diagnostic::error("bad-value", "EST is spoken over https only (RFC 7030 section 3.3)").at(&url.origin);
+        table.report(finding);
+    }
     Some(ConnectorSettings::Est(EstSettings {
-        username: text(&tables.upstream, "username"),
+        username: text(table, "username"),
         password: tables.secret("password"),
-        labels: tables.of_cas(|ca| text(ca, "label")),
+        repeats: table.named::<Repeats>("repeats").map_or_else(Repeats::default, |repeats| repeats.value),
+        longest_wait: table
+            .duration("longest-wait")
+            .map_or(Duration::from_secs(24 * 3600), |wait| wait.max(Duration::from_secs(1))),
+        labels: tables.of_cas(|ca| ca.parsed("label", label).map(|label| label.value)),
     }))
+}
+
+/// Whether nobody but this machine sees what passes.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let is_segment = |segment: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%".contains(c);
+        !segment.is_empty() && segment != "." && segment != ".." && segment.chars().all(fits)
+    };
+    match text.split('/').all(is_segment) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is no label, such as \"devices\" or \"IOT_1/devices\"")),
+    }
 }

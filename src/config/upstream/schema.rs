@@ -43,7 +43,7 @@ pub(super) const HTTP: &[Key] = &[
         "trust",
         "path",
         "needed for https",
-        "PEM: what the TLS certificate of the server has to chain to. No other root is trusted.",
+        "PEM: what the TLS certificate of the server has to chain to, or that certificate itself. No other root is trusted.",
     ),
     key("client-certificate", "path", "none", "PEM: the TLS client certificate that it is shown, then those above it."),
     key(
@@ -53,13 +53,20 @@ pub(super) const HTTP: &[Key] = &[
         "PEM: the key of that certificate, PKCS#8, plain or encrypted with the passphrase of `[keys]`.",
     ),
     key(
+        "client-ra",
+        "name",
+        "none",
+        "Instead of the two: the RA whose signing certificate the server is shown, `default` or the name of an `[[ra]]`.",
+    ),
+    key(
         "proxy",
         "`environment`, `none` or URL",
         "`environment`",
-        "The way there; `environment` is what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say.",
+        "The way there: `http://PROXY:PORT` or `socks5://PROXY:PORT`; `environment` is what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say.",
     ),
-    key("connect-timeout", "duration", "`5s`", "How long connecting may take."),
-    key("timeout", "duration", "`30s`", "How long an answer may take; at most 70 s."),
+    key("proxy-credentials", "secret", "none", "`name:password` for that proxy."),
+    key("connect-timeout", "duration", "`5s`", "How long connecting may take, a proxy's part and TLS included."),
+    key("timeout", "duration", "`30s`", "How long an answer may take, connecting included; at most 70 s."),
     key("max-answer", "size", "`1MiB`", "The largest answer that is read."),
 ];
 

@@ -70,14 +70,16 @@ impl Answer {
         field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// When to come again: Retry-After in seconds or as a date (RFC 9110 section 10.2.3).
+    /// When to come again: Retry-After in seconds or as a date (RFC 9110 section 10.2.3); a week at most.
     pub fn retry_after(&self) -> Option<Duration> {
+        const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
+            return Some(Duration::from_secs(seconds).min(MOST));
         }
         let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Some(Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default())
+        // A date that has passed is now.
+        Some(Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default().min(MOST))
     }
 
     /// The beginning of a body that is text, for logs; nothing that could move a terminal's cursor. Of HTML only what is between the
@@ -105,9 +107,10 @@ fn without_tags(html: &str) -> String {
     while let Some((text, after)) = rest.split_once('<') {
         plain.push_str(text);
         plain.push(' ');
-        let lower = after.get(..8).unwrap_or(after).to_ascii_lowercase();
+        // Octets stay where they are.
+        let lower = after.to_ascii_lowercase();
         let hidden = ["style", "script"].into_iter().find(|name| lower.starts_with(name));
-        let after = hidden.map_or(after, |name| after.find(&format!("</{name}")).map_or("", |at| &after[at + 2..]));
+        let after = hidden.map_or(after, |name| lower.find(&format!("</{name}")).map_or("", |at| &after[at + 2..]));
         rest = after.split_once('>').map_or("", |(_, rest)| rest);
     }
     plain.push_str(rest);

@@ -64,7 +64,7 @@ impl Tls {
 }
 
 /// The provider, with the hybrid key exchange first, so that what passes today cannot be read by tomorrow's quantum computer.
-fn crypto() -> CryptoProvider {
+pub(super) fn crypto() -> CryptoProvider {
     use rustls::crypto::aws_lc_rs;
     let mut provider = aws_lc_rs::default_provider();
     let hybrid = aws_lc_rs::kx_group::X25519MLKEM768;
@@ -96,7 +96,8 @@ fn identity(files: &ClientCertificate, passphrase: &str) -> Result<Arc<Certified
         .map_err(|error| RemoteError::Key { why: error.to_string() })?;
     let signer = provider().keys.signer(&pkcs8).map_err(|error| failed(&files.key, error.to_string()))?;
     if signer.spki() != certificate.spki() {
-        let why = format!("it is not the key of the certificate in {}, of {}", files.certificate.display(), certificate.subject());
+        let why =
+            format!("it is not the key of the certificate in {}, of {}", files.certificate.display(), certificate.subject());
         return Err(failed(&files.key, why));
     }
     if !SCHEMES.iter().any(|scheme| scheme.fits(&*signer)) {
@@ -257,7 +258,8 @@ impl PinnedRoots {
     fn explain(&self, error: rustls::Error, certificate: &CertificateDer<'_>) -> rustls::Error {
         let rustls::Error::InvalidCertificate(why) = &error else { return error };
         let Ok(certificate) = Certificate::from_der(certificate) else { return error };
-        let whose = format!("the TLS certificate of the server (subject {}, issuer {})", certificate.subject(), certificate.issuer());
+        let whose =
+            format!("the TLS certificate of the server (subject {}, issuer {})", certificate.subject(), certificate.issuer());
         let what = match why {
             CertificateError::UnknownIssuer => format!("chains to none of the certificates in {} (`trust`)", self.file),
             CertificateError::BadSignature => {
@@ -271,7 +273,8 @@ impl PinnedRoots {
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 let names: Vec<_> = certificate.subject_alt_names().iter().map(|name| name.value()).collect();
-                let names = if names.is_empty() { "no name at all (a common name does not count)".into() } else { names.join(", ") };
+                let names =
+                    if names.is_empty() { "no name at all (a common name does not count)".into() } else { names.join(", ") };
                 format!("is not for the host of `url`, but for {names}")
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {

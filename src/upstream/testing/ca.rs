@@ -132,6 +132,7 @@ impl TestCa {
         let certificate = self.certify(name("CN=TLS"), signer.spki(), validity, extensions);
         let number = hex::encode(provider().random::<4>());
         let files = ClientCertificate {
+            chain: None,
             certificate: self.file(&format!("tls-{number}.pem")),
             key: self.file(&format!("tls-{number}.key")),
         };
@@ -148,22 +149,25 @@ impl TestCa {
         self.server_config_with(&self.identity(KeyAlgorithm::EcdsaP256, &names))
     }
 
+    /// Asks for client certificates of this CA, and does not insist.
+    pub(crate) fn client_verifier(&self) -> Arc<dyn rustls::server::danger::ClientCertVerifier> {
+        let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.chain().last().unwrap().der().to_vec().into()).unwrap();
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), crypto);
+        clients.allow_unauthenticated().build().unwrap()
+    }
+
     /// TLS with this certificate.
     pub(crate) fn server_config_with(&self, files: &ClientCertificate) -> rustls::ServerConfig {
         use rustls_pki_types::pem::PemObject;
         use rustls_pki_types::{CertificateDer, PrivateKeyDer};
         let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.chain().last().unwrap().der().to_vec().into()).unwrap();
-        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&crypto))
-            .allow_unauthenticated()
-            .build()
-            .unwrap();
         let chain = CertificateDer::pem_file_iter(&files.certificate).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
         rustls::ServerConfig::builder_with_provider(crypto)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(self.client_verifier())
             .with_single_cert(chain, PrivateKeyDer::from_pem_file(&files.key).unwrap())
             .unwrap()
     }
