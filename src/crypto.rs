@@ -187,6 +187,16 @@ pub trait ContentEncryption: Send + Sync {
     /// Decrypts what [`encrypt`](Self::encrypt) gave; one error for whatever is wrong.
     fn decrypt(&self, cipher: ContentCipher, key: &[u8], iv: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError>;
 
+    /// Decrypts what was encrypted with GCM, with its tag at the end and this AAD beside it.
+    fn open_beside(
+        &self,
+        cipher: ContentCipher,
+        key: &[u8],
+        nonce: &[u8],
+        beside: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError>;
+
     /// Encrypts whole blocks in CBC mode without padding: the key wrap of RFC 3211 section 2.3.1.
     fn encrypt_blocks(&self, cipher: ContentCipher, key: &[u8], iv: &[u8], blocks: &[u8]) -> Result<Vec<u8>, CryptoError>;
 

@@ -11,18 +11,21 @@ use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 pub mod est;
 pub mod http;
+pub mod jose;
 mod limits;
 pub mod local;
 pub mod order;
 pub mod remote;
 pub mod secret;
+pub mod step_ca;
+pub mod vault;
 // No connector's tests use all of it.
 #[cfg(test)]
 #[allow(dead_code)]
 pub(crate) mod testing;
 
 pub use limits::{Limits, NamesRule, Rate};
-pub use order::{AllowedUsages, IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
+pub use order::{IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
 
 /// A CA that issues what an [`IssuanceOrder`] says.
 ///
@@ -50,15 +53,12 @@ pub trait UpstreamCa: Send + Sync {
     /// Submits an order that surely has not reached the CA before.
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission;
 
-    /// Asks after an order that was [`Waiting`](Submission::Waiting). [`NotTaken`](Submission::NotTaken) means that this question was not
-    /// taken: it is asked again.
+    /// Asks after an order that was [`Waiting`](Submission::Waiting).
     async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission;
 
     /// Finds out what became of an order that may have reached the CA, and submits it if it did not: where the outcome of a submission
     /// was unclear, or the node stopped over it. Gives the certificate that was issued then, if one was. Asked only where
-    /// [`can_find_again`](Capabilities::can_find_again) says so. What could not be found out stays unclear:
-    /// [`NotTaken`](Submission::NotTaken) means no more here than that this question was not taken, and
-    /// [`Rejected`](Submission::Rejected) that the CA refused the order, not the question.
+    /// [`can_find_again`](Capabilities::can_find_again) says so.
     async fn find(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
         self.submit(order, key).await
     }

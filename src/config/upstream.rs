@@ -15,6 +15,8 @@ use crate::upstream::{Limits, NamesRule, Rate};
 
 mod est;
 pub mod schema;
+mod step_ca;
+mod vault;
 
 /// A kind of CA behind a network: how its tables are read.
 struct Kind {
@@ -25,7 +27,7 @@ struct Kind {
 }
 
 /// The kinds.
-static KINDS: &[Kind] = &[est::KIND];
+static KINDS: &[Kind] = &[est::KIND, step_ca::KIND, vault::KIND];
 
 /// Where things lie.
 pub(super) struct Places<'a> {
@@ -233,7 +235,6 @@ fn limits(table: &Reader<'_>) -> Limits {
         places: count("connections", 16),
         queue: count("queue", 10_000),
         trip_after: table.integer("trip-after", 1, 1_000_000).map_or(5, |count| count as u32),
-        cooldown: table.duration("cooldown").map_or(Duration::from_secs(10), |cooldown| cooldown.max(Duration::from_millis(100))),
     }
 }
 

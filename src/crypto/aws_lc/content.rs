@@ -32,15 +32,31 @@ impl ContentEncryption for AwsLc {
     }
 
     fn decrypt(&self, cipher: ContentCipher, key: &[u8], iv: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        if cipher.is_aead() {
+            return self.open_beside(cipher, key, iv, &[], sealed);
+        }
         let mut out = Zeroizing::new(sealed.to_vec());
-        let len = if cipher.is_aead() {
-            let key = gcm_key(cipher, key).map_err(|_| CryptoError::BadCiphertext)?;
-            let nonce = Nonce::try_assume_unique_for_key(iv).map_err(|_| CryptoError::BadCiphertext)?;
-            key.open_in_place(nonce, Aad::empty(), &mut out).map_err(|_| CryptoError::BadCiphertext)?.len()
-        } else {
-            decrypt_cbc(cipher, key, iv, &mut out)?;
-            padding::pkcs7_content_len(&out, block_len(cipher)).ok_or(CryptoError::BadCiphertext)?
-        };
+        decrypt_cbc(cipher, key, iv, &mut out)?;
+        let len = padding::pkcs7_content_len(&out, block_len(cipher)).ok_or(CryptoError::BadCiphertext)?;
+        out.truncate(len);
+        Ok(out)
+    }
+
+    fn open_beside(
+        &self,
+        cipher: ContentCipher,
+        key: &[u8],
+        nonce: &[u8],
+        beside: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        if !cipher.is_aead() {
+            return Err(CryptoError::Unsupported);
+        }
+        let key = gcm_key(cipher, key).map_err(|_| CryptoError::BadCiphertext)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::BadCiphertext)?;
+        let mut out = Zeroizing::new(sealed.to_vec());
+        let len = key.open_in_place(nonce, Aad::from(beside), &mut out).map_err(|_| CryptoError::BadCiphertext)?.len();
         out.truncate(len);
         Ok(out)
     }

@@ -3,6 +3,8 @@
 use super::{Connector, Remote, RemoteError, RemoteSettings};
 use crate::upstream::est::{Est, EstSettings};
 use crate::upstream::http::{Http, HttpSettings};
+use crate::upstream::step_ca::{StepCa, StepCaSettings};
+use crate::upstream::vault::{Vault, VaultSettings};
 
 /// A remote upstream as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub struct RemoteUpstream {
 pub enum ConnectorSettings {
     /// Enrollment over Secure Transport (RFC 7030).
     Est(EstSettings),
+    /// step-ca.
+    StepCa(StepCaSettings),
+    /// OpenBao and HashiCorp Vault.
+    Vault(VaultSettings),
 }
 
 /// Opens an upstream: reads its certificates, keys and secrets, and asks nobody. Blocks. `passphrase` opens keys that are encrypted.
@@ -27,6 +33,8 @@ pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, Remot
     let http = Http::open(&settings.http, passphrase)?;
     let connector: Box<dyn Connector> = match &settings.connector {
         ConnectorSettings::Est(est) => Box::new(Est::open(est, http)?),
+        ConnectorSettings::StepCa(step) => Box::new(StepCa::open(step, http, passphrase)?),
+        ConnectorSettings::Vault(vault) => Box::new(Vault::open(vault, http)?),
     };
     Remote::open(&settings.common, connector)
 }
