@@ -20,6 +20,7 @@ mod deadline_table;
 pub mod diagnostic;
 mod fallback_table;
 mod group_file;
+pub mod online;
 mod profile_file;
 mod reader;
 pub mod reference;
@@ -466,8 +467,9 @@ impl Loader {
         }
         for profile in profiles {
             let used = groups.iter().any(|(group, _)| group.named_profiles().any(|name| name == profile.name));
-            let issuers = [("issuer", Some(&profile.issuer)), ("alternative-issuer", profile.alternative_issuer.as_ref())];
-            for (key, issuer) in issuers.into_iter().filter_map(|(key, issuer)| Some((key, issuer?))) {
+            let own = profile.keyed_issuers();
+            let sibling = profile.alternative_issuer.iter().map(|issuer| ("alternative-issuer".to_owned(), issuer));
+            for (key, issuer) in own.chain(sibling) {
                 if used && !file.upstreams.iter().any(|upstream| upstream.name == issuer.upstream) {
                     let names = file.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
                     unknown("upstream", &issuer.upstream, names, format!("profile/{}/{key}.upstream", profile.name));
@@ -771,6 +773,8 @@ mod tests {
         assert_eq!((gates.fallback.learn, gates.fallback.returns, gates.fallback.within.as_secs()), (true, 3, 12 * 3600));
 
         let slow = config.profile("slow").unwrap();
+        let others: Vec<_> = slow.failover.iter().map(ToString::to_string).collect();
+        assert_eq!((others, slow.spread), (vec!["local/spare".to_owned(), "local/other".to_owned()], true));
         assert_eq!((slow.max_reply, slow.validity.as_secs()), (Some(24 * 1024), 10 * 365 * 86_400));
         let pair = config.profile("pair").unwrap();
         assert_eq!((pair.form, pair.signature), (Form::Paired, SignatureAlgorithm::EcdsaSha384));

@@ -5,19 +5,26 @@
 //! compile. [`Enroller`] builds the stack, top to bottom. Front ends only translate between their wire and
 //! [`EnrollmentRequest`], [`Query`] and [`Outcome`].
 
+pub mod adopt;
 pub mod approve;
 pub mod authenticate;
+mod backoff;
+mod breaker;
 mod budget;
+pub(crate) mod carry;
 pub mod challenge;
 pub mod choose;
+pub(crate) mod conclude;
 pub mod core;
 pub mod devices;
 pub mod enforce;
 pub mod enroller;
 pub mod expiry;
 pub mod explain;
+pub(crate) mod failover;
 pub mod fault;
 pub mod forecast;
+pub mod gate;
 pub mod generations;
 pub mod inspect;
 pub mod issue;
@@ -37,6 +44,7 @@ pub mod select_profile;
 pub mod shadow;
 pub mod stage;
 mod stray;
+mod wait;
 
 pub use enroller::{Enroller, Parts};
 pub use explain::Explanation;

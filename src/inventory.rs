@@ -4,6 +4,7 @@
 //! Every method that changes something is one atomic write, durable when it returns. Answers are given only after the write that
 //! they rest on.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::algorithm::IssuerRef;
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 pub mod audit;
@@ -82,17 +84,31 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
     /// not waiting.
     async fn decide(&self, id: TransactionId, decision: Decision) -> Result<Option<Transaction>, InventoryError>;
 
-    /// Takes up to `limit` transactions whose work is due and that nobody holds (or whose holder's time is up), and holds them
-    /// until `until`; what is for the upstreams in `full` is left. The attempts come back as they were; what was `Prepared` is
-    /// `Submitted` on disk from then on, so that after a crash nobody believes that the issuer surely has not heard of it.
+    /// Takes transactions whose work is due and that nobody holds (or whose holder's time is up), and holds them until `until`: of
+    /// each upstream as many as `room` says, and of those that it does not name up to `limit`, what is due longest first. The
+    /// attempts come back as they were; what was `Prepared` is `Submitted` on disk from then on, so that after a crash nobody
+    /// believes that the issuer surely has not heard of it.
     async fn claim(
         &self,
         node: &str,
         now: Timestamp,
         until: Timestamp,
         limit: usize,
-        full: &[String],
+        room: &BTreeMap<String, usize>,
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
+
+    /// Attempts at this upstream that [`claim`](Self::claim) would take, which are prepared, and whose orders name other issuers too:
+    /// what is due longest first.
+    async fn movable(&self, upstream: &str, now: Timestamp, limit: usize) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
+
+    /// Makes an attempt one at another issuer, if it is as `attempt` says still: prepared, and held by nobody.
+    async fn move_on(&self, attempt: &Attempt, to: &IssuerRef, event: AuditEvent) -> Result<bool, InventoryError>;
+
+    /// How many attempts are open at each upstream: those that wait for their turn, those under way, and those that wait for the CA.
+    async fn open_attempts(&self) -> Result<BTreeMap<String, u64>, InventoryError>;
+
+    /// Whether there is anything at this upstream that [`claim`](Self::claim) would take.
+    async fn has_due(&self, upstream: &str, now: Timestamp) -> Result<bool, InventoryError>;
 
     /// Gives back everything that `node` holds: after a restart under the same name.
     async fn release(&self, node: &str) -> Result<u64, InventoryError>;
@@ -213,6 +229,12 @@ impl AttemptId {
     /// A fresh identifier; its 16 octets are the idempotency key.
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// When it was made.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
     }
 }
 
@@ -393,7 +415,7 @@ pub struct Attempt {
     pub ca: String,
     /// What the upstream gave to ask again with.
     pub reference: Option<String>,
-    /// When to look at it again.
+    /// When to look at it again; once somebody has taken it up, when that was.
     pub due_at: Timestamp,
     /// Who works on it.
     pub held_by: Option<String>,
@@ -411,6 +433,11 @@ pub struct Lease {
 }
 
 impl Attempt {
+    /// Who is asked.
+    pub fn issuer(&self) -> IssuerRef {
+        IssuerRef { upstream: self.upstream.clone(), ca: self.ca.clone() }
+    }
+
     /// The hold that somebody has on it.
     pub fn lease(&self) -> Option<Lease> {
         Some(Lease { node: self.held_by.clone()?, until: self.held_until? })
@@ -442,6 +469,13 @@ crate::algorithm::named!(AttemptState, "attempt state", {
     Rejected => "rejected",
     Unknown => "unknown",
 });
+
+impl AttemptState {
+    /// Whether there is work left to do.
+    pub const fn is_open(self) -> bool {
+        matches!(self, AttemptState::Prepared | AttemptState::Submitted | AttemptState::Waiting)
+    }
+}
 
 /// What [`Inventory::refuse`] writes.
 #[derive(Clone, Debug)]
@@ -487,18 +521,30 @@ pub enum AttemptResult {
         keep_secret: bool,
     },
     /// The first certificate of a pair was issued. It stands in the inventory, and the transaction remembers it and stays `Issuing`,
-    /// with a further attempt for the sibling that its holder goes on with. Nothing is superseded yet.
+    /// with a further attempt for the sibling, which its holder goes on with, or which waits for its turn. Nothing is superseded yet.
     FirstOfPair {
         /// The certificate's row.
         certificate: Arc<CertificateRecord>,
         /// The attempt for the sibling.
         next: Attempt,
     },
-    /// To be asked again: the transaction stays `Issuing`, nobody holds it. Without a reference the issuer surely has nothing, and
-    /// the attempt is `Prepared` again.
+    /// The issuer surely did not take it: the attempt is `Prepared` again, nobody holds it, and the transaction stays `Issuing`.
+    NotTaken {
+        /// When to submit it again.
+        due_at: Timestamp,
+        /// To whom, if to another one.
+        next: Option<IssuerRef>,
+    },
+    /// The issuer may have taken it: the attempt stays `Submitted`, nobody holds it, and whoever takes it up finds out what became of
+    /// it before anything else.
+    Unclear {
+        /// When to find out.
+        due_at: Timestamp,
+    },
+    /// The issuer will decide later: the transaction stays `Issuing`, nobody holds it.
     Waiting {
         /// What to ask with.
-        reference: Option<String>,
+        reference: String,
         /// When.
         due_at: Timestamp,
     },
@@ -558,7 +604,7 @@ pub struct Challenge {
     /// The group that it is for.
     pub group: String,
     /// What the request must have for it, as `subject.serialNumber` → value.
-    pub bind: std::collections::BTreeMap<String, String>,
+    pub bind: BTreeMap<String, String>,
     /// A note for people.
     pub note: Option<String>,
     /// Who made it.

@@ -38,6 +38,9 @@ pub struct Snapshot {
     pub ras: BTreeMap<String, Arc<RaIdentity>>,
     /// How long a request waits for its issuer before the answer is PENDING.
     pub patience: Duration,
+    /// How many requests may wait for one upstream; the others are told to come again at once, so that one that is slow takes no
+    /// places from requests that need another.
+    pub most_waiting: usize,
     /// CA certificates whose leaves make a request a renewal: those of our issuers (earlier generations too), and the earlier CAs
     /// that groups name.
     pub renewal_issuers: Vec<Arc<Certificate>>,

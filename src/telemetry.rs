@@ -7,4 +7,4 @@ pub mod logs;
 pub mod metrics;
 
 pub use logs::LogFormat;
-pub use metrics::{Gauges, Metrics};
+pub use metrics::{Gauges, Metrics, UpstreamMetric};

@@ -25,7 +25,7 @@ pub mod vault;
 pub(crate) mod testing;
 
 pub use limits::{Limits, NamesRule, Rate};
-pub use order::{IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
+pub use order::{AllowedUsages, IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
 
 /// A CA that issues what an [`IssuanceOrder`] says.
 ///
@@ -53,12 +53,15 @@ pub trait UpstreamCa: Send + Sync {
     /// Submits an order that surely has not reached the CA before.
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission;
 
-    /// Asks after an order that was [`Waiting`](Submission::Waiting).
+    /// Asks after an order that was [`Waiting`](Submission::Waiting). [`NotTaken`](Submission::NotTaken) means that this question was not
+    /// taken: it is asked again.
     async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission;
 
     /// Finds out what became of an order that may have reached the CA, and submits it if it did not: where the outcome of a submission
     /// was unclear, or the node stopped over it. Gives the certificate that was issued then, if one was. Asked only where
-    /// [`can_find_again`](Capabilities::can_find_again) says so.
+    /// [`can_find_again`](Capabilities::can_find_again) says so. What could not be found out stays unclear:
+    /// [`NotTaken`](Submission::NotTaken) means no more here than that this question was not taken, and
+    /// [`Rejected`](Submission::Rejected) that the CA refused the order, not the question.
     async fn find(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
         self.submit(order, key).await
     }

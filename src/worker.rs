@@ -1,18 +1,22 @@
-//! Carries on what outlives a request: approved orders, issuers that said "later", what a crash left behind; and upkeep.
+//! Carries on what outlives a request: approved orders, orders that wait for their turn at an issuer, issuers that said "later", what a
+//! crash left behind; and upkeep.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::algorithm::AlgorithmProfile;
+use crate::enroll::carry::{Ask, Work, carry};
 use crate::enroll::core::{LEASE, after, before};
-use crate::enroll::issue::{Work, carry};
+use crate::enroll::gate::{Gate, Pass};
 use crate::enroll::operate::stored_order;
-use crate::enroll::{EnrollError, Enroller};
-use crate::inventory::{Attempt, AttemptState, InventoryError, PurgeBefore, Transaction};
+use crate::enroll::{EnrollError, Enroller, failover};
+use crate::inventory::{Attempt, InventoryError, PurgeBefore, Transaction};
 
 mod gates;
+mod probe;
 mod shadow;
 
 /// How often the worker looks for due work when nobody wakes it.
@@ -21,20 +25,28 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often old rows are deleted.
 const UPKEEP: Duration = Duration::from_secs(3600);
 
-/// How many attempts one round takes.
+/// How many attempts at one upstream are taken up at a time.
 const BATCH: usize = 16;
 
-/// How many attempts may be under way at one upstream: one that is slow holds up nobody but itself.
+/// How often that is done in one round.
+const STEPS: usize = 16;
+
+/// How many attempts may be under way at an upstream without limits of its own, such as the embedded CA: one that is slow holds up
+/// nobody but itself.
 const PLACES: usize = 16;
 
-const PLACES_U32: u32 = PLACES as u32;
+/// How often open attempts are counted, and it is looked what could go elsewhere.
+const COUNT: Duration = Duration::from_secs(1);
 
 /// The worker of one node.
 pub struct Worker {
     enroller: Enroller,
     retention: Retention,
-    /// The free places by upstream.
+    /// The free places at upstreams without limits.
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// How many attempts are being carried on.
+    under_way: watch::Sender<usize>,
+    counted_at: Mutex<Option<Instant>>,
 }
 
 /// How long what is done with is kept.
@@ -49,7 +61,7 @@ pub struct Retention {
 impl Worker {
     /// A worker that deletes what is older than `retention`.
     pub fn new(enroller: Enroller, retention: Retention) -> Self {
-        Self { enroller, retention, places: Mutex::default() }
+        Self { enroller, retention, places: Mutex::default(), under_way: watch::Sender::new(0), counted_at: Mutex::default() }
     }
 
     /// Works until `stop` changes. What this node held before a restart is taken up first.
@@ -67,10 +79,10 @@ impl Worker {
         let shadows = tokio::spawn(shadow::run(self.enroller.clone(), stop.clone()));
         let mut failing = String::new();
         loop {
-            let full = match self.round().await {
+            let more = match self.round().await {
                 Ok(count) => {
                     failing.clear();
-                    count == BATCH
+                    count > 0
                 }
                 Err(error) => {
                     // Once for each cause: rounds come every second.
@@ -82,13 +94,16 @@ impl Worker {
                     false
                 }
             };
-            if full {
+            if *stop.borrow() {
+                break;
+            }
+            if more {
                 continue;
             }
             tokio::select! {
                 _ = stop.changed() => break,
                 () = core.work.notified() => {}
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.nap()) => {}
             }
         }
         upkeep.abort();
@@ -97,58 +112,117 @@ impl Worker {
         self.settle().await;
     }
 
-    /// Takes what is due and begins to carry it on, as far as there are places for it; gives how many there were. Nothing is taken
-    /// that would have to wait for a place: its lease would run out over it.
+    /// Takes what is due and begins to carry it on, as far as there is room for it; gives how many there were. Nothing is taken that
+    /// would have to wait for a place: its lease would run out over it.
     pub async fn round(&self) -> Result<usize, EnrollError> {
-        let core = self.enroller.core();
         let mut taken = 0;
-        while taken < BATCH {
-            let (full, free) = self.room();
-            let most = free.min(BATCH - taken);
-            let now = core.now();
-            let due = core.inventory.claim(&core.node, now, after(now, LEASE), most, &full).await?;
-            let count = due.len();
-            for (transaction, attempt) in due {
-                let place = self.places_of(&attempt.upstream);
-                // Taken at once, so that the next look around counts it.
-                let place = Arc::clone(&place).try_acquire_owned().map_err(|_| place);
-                tokio::spawn(run_one(self.enroller.clone(), transaction, attempt, place));
-            }
-            taken += count;
-            if count < most {
-                break;
+        if self.is_time_to_count() {
+            self.count().await?;
+            taken += self.move_on().await?;
+        }
+        for _ in 0..STEPS {
+            probe::look(&self.enroller);
+            match self.step().await? {
+                0 => break,
+                count => taken += count,
             }
         }
         Ok(taken)
     }
 
-    /// Waits until nothing is under way that a [`round`](Self::round) began.
-    pub async fn settle(&self) {
-        let all: Vec<_> = self.lock().values().cloned().collect();
-        for places in all {
-            // Nobody closes it, and all places are given back when their work ends.
-            let _ = places.acquire_many(PLACES_U32).await;
+    async fn step(&self) -> Result<usize, EnrollError> {
+        let core = self.enroller.core();
+        let snapshot = self.enroller.snapshot();
+        let now = core.now();
+        let mut room = BTreeMap::new();
+        let mut passes: HashMap<String, Vec<Pass>> = HashMap::new();
+        for (name, upstream) in &snapshot.upstreams {
+            let most = match core.gate(upstream.as_ref()) {
+                Some(gate) => {
+                    let before = gate.before_look();
+                    let due = core.inventory.has_due(name, now).await?;
+                    gate.looked(before, due);
+                    // Taken before the attempts are: whoever is claimed can be asked for at once.
+                    let reserved = if due { gate.reserve(BATCH) } else { Vec::new() };
+                    let count = reserved.len();
+                    passes.insert(name.clone(), reserved);
+                    count
+                }
+                None => self.places_of(name).available_permits().min(BATCH),
+            };
+            room.insert(name.clone(), most);
         }
+        let due = core.inventory.claim(&core.node, now, after(now, LEASE), BATCH, &room).await?;
+        let count = due.len();
+        for (transaction, attempt) in due {
+            let right = match passes.get_mut(&attempt.upstream).and_then(Vec::pop) {
+                Some(pass) => Right::Pass(pass),
+                // Taken at once, so that the next look around counts it. What is for an upstream that is gone may find none.
+                None => Right::Place(self.places_of(&attempt.upstream).try_acquire_owned().ok()),
+            };
+            self.under_way.send_modify(|count| *count += 1);
+            tokio::spawn(run_one(self.enroller.clone(), transaction, attempt, right, self.under_way.clone()));
+        }
+        Ok(count)
     }
 
-    /// The upstreams that have no free place, and how many each of the others has at least.
-    fn room(&self) -> (Vec<String>, usize) {
-        let places = self.lock();
-        let full = places.iter().filter(|(_, places)| places.available_permits() == 0).map(|(name, _)| name.clone()).collect();
-        let free = places.values().map(|places| places.available_permits()).filter(|free| *free > 0).min();
-        (full, free.unwrap_or(PLACES))
+    /// Waits until nothing is under way that a [`round`](Self::round) began.
+    pub async fn settle(&self) {
+        // The sender is ours: it does not fail.
+        let _ = self.under_way.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    fn is_time_to_count(&self) -> bool {
+        let mut counted_at = self.counted_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted_at.is_some_and(|at| at.elapsed() < COUNT) {
+            return false;
+        }
+        *counted_at = Some(Instant::now());
+        true
+    }
+
+    /// Tells the gates how many attempts are open.
+    async fn count(&self) -> Result<(), EnrollError> {
+        let gates = self.gates();
+        if !gates.is_empty() {
+            let open = self.enroller.core().inventory.open_attempts().await?;
+            for gate in gates {
+                gate.counted(open.get(gate.name()).copied().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what waits before upstreams that are left alone to others, where orders name others.
+    async fn move_on(&self) -> Result<usize, EnrollError> {
+        let (core, snapshot) = (self.enroller.core(), self.enroller.snapshot());
+        let mut moved = 0;
+        for gate in self.gates().iter().filter(|gate| gate.is_open()) {
+            let is_one_of = |profile: &AlgorithmProfile| profile.primary_issuers().any(|issuer| issuer.upstream == gate.name());
+            if snapshot.profiles.values().any(|profile| !profile.failover.is_empty() && is_one_of(profile)) {
+                moved += failover::move_on(core, &snapshot, gate.name()).await?;
+            }
+        }
+        Ok(moved)
+    }
+
+    fn gates(&self) -> Vec<Arc<Gate>> {
+        let core = self.enroller.core();
+        self.enroller.snapshot().upstreams.values().filter_map(|upstream| core.gate(upstream.as_ref())).collect()
+    }
+
+    /// How long there is nothing to do, unless something happens.
+    fn nap(&self) -> Duration {
+        // Never none at all: a clock may be coarse.
+        self.gates().iter().filter_map(|gate| gate.next_look()).min().map_or(TICK, |nap| nap.clamp(Duration::from_millis(1), TICK))
     }
 
     fn places_of(&self, upstream: &str) -> Arc<Semaphore> {
-        let mut places = self.lock();
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         match places.get(upstream) {
             Some(known) => Arc::clone(known),
             None => Arc::clone(places.entry(upstream.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PLACES)))),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Semaphore>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Deletes what is old; the run does so every hour.
@@ -185,41 +259,46 @@ async fn purge(enroller: &Enroller, retention: Retention) -> Result<u64, Invento
     core.inventory.purge(old).await
 }
 
-/// Carries one attempt on, in a place at its upstream.
-async fn run_one(
-    enroller: Enroller,
-    transaction: Transaction,
-    attempt: Attempt,
-    place: Result<OwnedSemaphorePermit, Arc<Semaphore>>,
-) {
-    let _place = match place {
-        Ok(place) => Ok(place),
-        Err(places) => places.acquire_owned().await,
+/// What lets an attempt be carried on.
+enum Right {
+    /// At an upstream with limits.
+    Pass(Pass),
+    /// At any other.
+    Place(Option<OwnedSemaphorePermit>),
+}
+
+/// Carries one attempt on.
+async fn run_one(enroller: Enroller, transaction: Transaction, attempt: Attempt, right: Right, under_way: watch::Sender<usize>) {
+    let (pass, _place) = match right {
+        Right::Pass(pass) => (Some(Arc::new(pass)), None),
+        Right::Place(place) => (None, place),
     };
-    match tokio::spawn(async move { carry_on(&enroller, transaction, attempt).await }).await {
+    match tokio::spawn(async move { carry_on(&enroller, transaction, attempt, pass).await }).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("A transaction could not be carried on, and is tried again: {error}."),
         Err(join) => tracing::error!("A transaction's task failed: {join}."),
     }
+    under_way.send_modify(|count| *count -= 1);
 }
 
-async fn carry_on(enroller: &Enroller, transaction: Transaction, attempt: Attempt) -> Result<(), EnrollError> {
+async fn carry_on(
+    enroller: &Enroller,
+    transaction: Transaction,
+    attempt: Attempt,
+    pass: Option<Arc<Pass>>,
+) -> Result<(), EnrollError> {
     let core = Arc::clone(enroller.core());
     let order = Arc::new(stored_order(&core, &transaction)?);
     let snapshot = enroller.snapshot();
-    if attempt.state == AttemptState::Submitted {
+    let ask = Ask::of(&attempt);
+    if ask == Ask::Find {
         // It may have reached the issuer before a crash: only an issuer that finds it again may be asked again. The local CA, for
         // one, gives the same serial for the same key.
         let finds = snapshot.upstreams.get(&attempt.upstream).and_then(|upstream| upstream.capabilities(&attempt.ca));
         if !finds.is_some_and(|capabilities| capabilities.can_find_again) {
-            return crate::enroll::issue::leave_unknown(
-                &core,
-                &transaction,
-                &attempt,
-                "the node stopped while the issuer was asked",
-            )
-            .await;
+            let why = "the node stopped while the issuer was asked";
+            return crate::enroll::conclude::leave_unknown(&core, &transaction, &attempt, why).await;
         }
     }
-    carry(core, Work::new(snapshot, transaction, attempt, order, None)).await.map(drop)
+    carry(core, Work::new(snapshot, transaction, attempt, order, ask, pass)).await.map(drop)
 }

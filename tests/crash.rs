@@ -29,7 +29,7 @@ enum Retry {
 const RETRIES: [Retry; 2] = [Retry::SameOctets, Retry::FreshMessage];
 
 /// The points that the worker passes when it carries on what people approved.
-const WORKER_POINTS: [&str; 3] = ["after-submit", "before-conclude", "after-conclude"];
+const WORKER_POINTS: [&str; 4] = ["before-submit", "after-submit", "before-conclude", "after-conclude"];
 
 fn rounds() -> usize {
     std::env::var("RAVELIN_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
@@ -39,7 +39,7 @@ fn rounds() -> usize {
 fn expected_at(point: &str) -> (Option<TransactionState>, bool) {
     match point {
         "received" | "before-open" => (None, false),
-        "after-open" | "after-submit" | "before-conclude" => (Some(TransactionState::Issuing), true),
+        "after-open" | "before-submit" | "after-submit" | "before-conclude" => (Some(TransactionState::Issuing), true),
         "after-conclude" | "before-reply" => (Some(TransactionState::Issued), true),
         unknown => panic!("say what holds at {unknown}"),
     }

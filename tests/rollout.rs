@@ -276,6 +276,7 @@ async fn an_issuer_that_fails_trips_its_gate() {
         ra: Arc::clone(&old.ra),
         ras: old.ras.clone(),
         patience: old.patience,
+        most_waiting: old.most_waiting,
         renewal_issuers: old.renewal_issuers.clone(),
     }));
     for name in ["new-1", "new-2", "new-3"] {

@@ -26,6 +26,8 @@ pub(super) async fn status(control: &Control) -> Handled {
         "backends": views::backends(),
         "ready": readiness.ready(),
         "reasons": readiness.reasons,
+        "notes": readiness.notes,
+        "upstreams": control.enroller.upstreams(),
         "warnings": control.enroller.expiry_warnings(),
     }))
 }

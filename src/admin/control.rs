@@ -137,6 +137,7 @@ impl Control {
             ("GET", ["v1", "transactions"]) => transactions::list(self, &call).await,
             ("GET", ["v1", "transactions", id]) => transactions::show(self, id).await,
             ("POST", ["v1", "transactions", id, "approve"]) => transactions::approve(self, &call, id).await,
+            ("POST", ["v1", "transactions", id, "adopt"]) => transactions::adopt(self, &call, id).await,
             ("POST", ["v1", "transactions", id, "deny"]) => transactions::deny(self, &call, id).await,
             ("GET", ["v1", "certificates"]) => certificates::search(self, &call).await,
             ("GET", ["v1", "certificates", id]) => certificates::show(self, id).await,

@@ -1,6 +1,6 @@
 //! Health, readiness and metrics: what the TCP admin listener tells.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
+use crate::algorithm::IssuerRef;
 use crate::crypto::Lane;
 use crate::enroll::Enroller;
-use crate::telemetry::{Gauges, Metrics};
+use crate::telemetry::{Gauges, Metrics, UpstreamMetric};
+use crate::upstream::Limits;
 
 /// How long an answer of an upstream to "are you well?" counts.
 const UPSTREAM_CHECK: Duration = Duration::from_secs(10);
@@ -27,13 +30,15 @@ pub struct Health {
 }
 
 /// When the upstreams were asked, of which generation, and which were ill.
-type Asked = (Instant, u64, Arc<BTreeSet<String>>);
+type Asked = (Instant, u64, Arc<BTreeMap<String, String>>);
 
 /// Whether requests can be answered, and why not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// What is missing; empty when ready.
     pub reasons: Vec<String>,
+    /// What is not well, and keeps no request from being taken in.
+    pub notes: Vec<String>,
 }
 
 impl Readiness {
@@ -71,24 +76,40 @@ impl Health {
             reasons.push(error.to_string());
         }
         let ill = self.ill_upstreams().await;
+        let mut notes = Vec::new();
+        for (name, why) in ill.iter() {
+            notes.push(format!("upstream {name:?} is not well: {why}"));
+        }
+        for gate in self.enroller.upstreams().iter().filter(|gate| gate.breaker != "closed") {
+            let last = gate.last_error.as_deref().unwrap_or("nothing is known of an error");
+            notes.push(format!("upstream {:?} is left alone after failures ({}): {last}", gate.upstream, gate.breaker));
+        }
         for group in snapshot.groups.values() {
             let Some(profile) = snapshot.profile_of(group) else {
                 reasons.push(format!("group {:?} has no profile", group.name));
                 continue;
             };
-            if ill.contains(&profile.issuer.upstream) {
-                reasons
-                    .push(format!("group {:?} has no healthy issuer: upstream {:?} is ill", group.name, profile.issuer.upstream));
-            } else if snapshot.upstream_of(profile).is_none_or(|upstream| upstream.chain(&profile.issuer.ca).is_none()) {
-                let issuer = format!("{}/{}", profile.issuer.upstream, profile.issuer.ca);
-                reasons.push(format!("group {:?} has no issuer: {issuer} is not there", group.name));
+            let chains = profile.primary_issuers().filter(|issuer| !snapshot.chain_of(issuer).is_empty());
+            let issuers: Vec<_> = chains.collect();
+            // Requests for a CA that has limits are taken in whatever becomes of it: they wait for their turn. Nobody else shall
+            // suffer from that, as all would if this node were taken out of service.
+            let is_ready = |issuer: &&IssuerRef| {
+                let waits = snapshot.upstreams.get(&issuer.upstream).is_some_and(|upstream| upstream.limits() != Limits::NONE);
+                waits || !ill.contains_key(&issuer.upstream)
+            };
+            if issuers.is_empty() {
+                let named: Vec<_> = profile.primary_issuers().map(ToString::to_string).collect();
+                reasons.push(format!("group {:?} has no issuer: {} is not there", group.name, named.join(", ")));
+            } else if !issuers.iter().copied().any(|issuer| is_ready(&issuer)) {
+                let upstream = &profile.issuer.upstream;
+                reasons.push(format!("group {:?} has no healthy issuer: upstream {upstream:?} is ill", group.name));
             }
         }
-        Readiness { reasons }
+        Readiness { reasons, notes }
     }
 
-    /// The upstreams that cannot be reached, asked at most every few seconds however often probes come.
-    async fn ill_upstreams(&self) -> Arc<BTreeSet<String>> {
+    /// The upstreams that cannot be reached, with the reasons, asked at most every few seconds however often probes come.
+    async fn ill_upstreams(&self) -> Arc<BTreeMap<String, String>> {
         let snapshot = self.enroller.snapshot();
         let mut known = self.ill.lock().await;
         if let Some((asked_at, generation, ill)) = known.as_ref()
@@ -97,14 +118,18 @@ impl Health {
         {
             return Arc::clone(ill);
         }
-        let mut ill = BTreeSet::new();
+        let mut asked = JoinSet::new();
         for (name, upstream) in &snapshot.upstreams {
-            let answer = tokio::time::timeout(UPSTREAM_PATIENCE, upstream.health()).await;
-            if !matches!(answer, Ok(Ok(()))) {
-                ill.insert(name.clone());
-            }
+            let (name, upstream) = (name.clone(), Arc::clone(upstream));
+            asked.spawn(async move {
+                match tokio::time::timeout(UPSTREAM_PATIENCE, upstream.health()).await {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some((name, error.to_string())),
+                    Err(_) => Some((name, format!("no answer within {} s", UPSTREAM_PATIENCE.as_secs()))),
+                }
+            });
         }
-        let ill = Arc::new(ill);
+        let ill = Arc::new(asked.join_all().await.into_iter().flatten().collect::<BTreeMap<_, _>>());
         *known = Some((Instant::now(), snapshot.generation, Arc::clone(&ill)));
         ill
     }
@@ -115,6 +140,14 @@ impl Health {
         #[allow(clippy::cast_precision_loss)] // Seconds since 1970 have 53 bits for a while.
         let ends: Vec<_> = ends.into_iter().map(|end| (end.kind, end.name, end.not_after.as_second() as f64)).collect();
         self.metrics.expiry(&ends);
+        let gates = self.enroller.upstreams().into_iter().map(|gate| UpstreamMetric {
+            upstream: gate.upstream,
+            breaker: gate.breaker,
+            open: gate.open,
+            under_way: gate.under_way as u64,
+            waiting: gate.waiting as u64,
+        });
+        self.metrics.upstreams(&gates.collect::<Vec<_>>());
         let statistics = self.enroller.inventory().statistics().await.unwrap_or_default();
         self.metrics.scrape(&Gauges {
             certificates: statistics.certificates,
@@ -139,7 +172,10 @@ impl Health {
                 let (status, word) =
                     if readiness.ready() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
                 let snapshot = self.enroller.snapshot();
-                let body = json!({ "status": word, "generation": snapshot.generation, "reasons": readiness.reasons });
+                let body = json!({
+                    "status": word, "generation": snapshot.generation, "reasons": readiness.reasons, "notes": readiness.notes,
+                    "upstreams": self.enroller.upstreams(),
+                });
                 plain(status, "application/json", body.to_string())
             }
             "/metrics" => {

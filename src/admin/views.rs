@@ -123,6 +123,7 @@ pub fn profile(profile: &AlgorithmProfile, snapshot: &Snapshot) -> Value {
         "accepts": profile.accepts.iter().map(ToString::to_string).collect::<Vec<_>>(), "form": profile.form,
         "signature": profile.signature, "alternative": profile.alternative, "backend": by_backend,
         "issuer": profile.issuer.to_string(),
+        "failover": profile.failover.iter().map(ToString::to_string).collect::<Vec<_>>(), "spread": profile.spread,
         "alternative_issuer": profile.alternative_issuer.as_ref().map(ToString::to_string),
         "post_quantum": profile.is_post_quantum(), "nist_level": strength(profile.alternative.unwrap_or(profile.signature)),
         "signature_octets": profile.signature.typical_len(),

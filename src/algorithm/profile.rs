@@ -21,6 +21,10 @@ pub struct AlgorithmProfile {
     pub signature: SignatureAlgorithm,
     /// Who signs.
     pub issuer: IssuerRef,
+    /// Who signs instead, in this order, where the one before cannot be reached.
+    pub failover: Vec<IssuerRef>,
+    /// Whether orders are spread evenly over the issuer and these.
+    pub spread: bool,
     /// What signs besides: the alternative signature of [`Form::Catalyst`], or the sibling of [`Form::Paired`]. There in these two
     /// forms, and in no other.
     pub alternative: Option<SignatureAlgorithm>,
@@ -52,9 +56,20 @@ impl AlgorithmProfile {
         }
     }
 
-    /// All that sign under this profile: who signs what the device is given first.
+    /// All that sign what the device is given: the issuer, and those that sign in its place.
+    pub fn primary_issuers(&self) -> impl Iterator<Item = &IssuerRef> {
+        std::iter::once(&self.issuer).chain(&self.failover)
+    }
+
+    /// The same, each with the key of the profile's file that it stands at.
+    pub fn keyed_issuers(&self) -> impl Iterator<Item = (String, &IssuerRef)> {
+        let others = self.failover.iter().enumerate().map(|(index, issuer)| (format!("failover.{index}"), issuer));
+        std::iter::once(("issuer".to_owned(), &self.issuer)).chain(others)
+    }
+
+    /// All that sign under this profile: those who sign what the device is given first.
     pub fn issuers(&self) -> impl Iterator<Item = &IssuerRef> {
-        std::iter::once(&self.issuer).chain(&self.alternative_issuer)
+        self.primary_issuers().chain(&self.alternative_issuer)
     }
 
     /// Whether no quantum computer is known to forge what is issued: by the signature, the alternative one, or the sibling's.

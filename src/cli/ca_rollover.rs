@@ -222,7 +222,7 @@ fn unfit_profiles(config: &Config, local: &LocalCa, name: &str) -> Result<Vec<(S
     let mut unfit = BTreeSet::new();
     for profile in config.profiles.iter().filter(|profile| config::in_use(config, profile)) {
         let from_here = |issuer: &crate::algorithm::IssuerRef| issuer.upstream == local.name() && issuer.ca == name;
-        if from_here(&profile.issuer) {
+        if profile.primary_issuers().any(from_here) {
             let catalyst = profile.alternative.filter(|_| profile.form == Form::Catalyst);
             if !signs(profile.signature) || catalyst.is_some_and(|one| !able.alternatives.contains(&one)) {
                 unfit.insert((profile.name.clone(), promised(profile)));

@@ -1,14 +1,20 @@
 //! `ravelin check-config`.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::{Exit, Failed, Global, Outcome, connect, output};
+use crate::config::online;
 use crate::server::instance;
+
+/// How long a CA may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `ravelin check-config`.
 #[derive(Debug, Args)]
 pub struct CheckConfigArgs {
-    /// Ask every upstream CA whether it is well too
+    /// Ask every upstream CA that is in use too, and change nothing there
     #[arg(long)]
     pub online: bool,
     /// Take warnings for errors
@@ -21,7 +27,7 @@ impl CheckConfigArgs {
     pub async fn run(self, global: &Global) -> Outcome {
         let path = global.config_path();
         let config = connect::load(&path)?;
-        let (snapshot, warnings) = instance::check(config).await?;
+        let (config, snapshot, warnings) = instance::check(config).await?;
         if !warnings.is_empty() {
             eprintln!("{}", instance::report(&warnings));
             if self.deny_warnings {
@@ -30,14 +36,15 @@ impl CheckConfigArgs {
             }
         }
         if self.online {
-            let mut ill = Vec::new();
-            for (name, upstream) in &snapshot.upstreams {
-                if let Err(error) = upstream.health().await {
-                    ill.push(format!("{name}: {error}"));
-                }
-            }
-            if !ill.is_empty() {
-                return Err(Failed::unavailable(format!("upstreams that cannot be reached:\n{}", ill.join("\n"))));
+            let upstreams: Vec<_> = snapshot.upstreams.values().cloned().collect();
+            let found = online::check(&config, &upstreams, PATIENCE).await;
+            if found.has_errors() {
+                eprintln!("{}", instance::report(&found));
+                let only_away = found.iter().all(|finding| finding.code == online::UNREACHABLE);
+                return Err(match only_away {
+                    true => Failed::unavailable("not every upstream can be reached"),
+                    false => Failed::config("not every upstream is as it is configured"),
+                });
             }
         }
         output::print(&format!(

@@ -58,6 +58,7 @@ impl ExplainArgs {
                 ("known of it", text("findings")),
                 ("exception", text("exception")),
                 ("issuer", text("issuer")),
+                (if report["spread"] == true { "spread over" } else { "failover" }, text("failover")),
                 ("signed with", text("signature")),
                 ("and besides with", text("alternative")),
                 ("device", output::text(certificate, "device")),

@@ -109,6 +109,7 @@ fn describe(one: &Value) -> String {
         ("form", text("form")),
         ("signature", text("signature")),
         ("issuer", text("issuer")),
+        (if one["spread"] == true { "spread over" } else { "failover" }, text("failover")),
         ("alternative", text("alternative")),
         ("alternative issuer", text("alternative_issuer")),
         ("backend", text("backend")),

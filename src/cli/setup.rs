@@ -148,9 +148,9 @@ const READY: [&str; 4] = ["rsa-sha256", "ecdsa-p256", "ecdsa-p384", "ml-dsa-65"]
 
 fn add_missing<'a>(config: &'a Config, profile: &'a AlgorithmProfile, missing: &mut Vec<MissingCa<'a>>) {
     let alternative = profile.alternative.filter(|_| profile.form == Form::Catalyst).and_then(ca_key);
-    let own = (profile.signature, &profile.issuer, alternative);
+    let own = profile.primary_issuers().map(|issuer| (profile.signature, issuer, alternative));
     let sibling = profile.sibling().map(|(signature, issuer)| (signature, issuer, None));
-    for (signature, issuer, alternative) in std::iter::once(own).chain(sibling) {
+    for (signature, issuer, alternative) in own.chain(sibling) {
         let Some(dir) = local_dir(config, &issuer.upstream) else { continue };
         let known = missing.iter().any(|ca| ca.upstream == issuer.upstream && ca.name == issuer.ca);
         if let Some(key) = ca_key(signature)

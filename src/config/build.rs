@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity, suggestion};
-use super::{Config, deadline_table, fallback_table, value};
+use super::{Config, UpstreamKind, deadline_table, fallback_table, value};
 use crate::algorithm::{AlgorithmProfile, Form, IssuerRef, KeyRule, SignatureAlgorithm};
 use crate::crypto::RaIdentity;
 use crate::policy::enforce::Unlisted;
-use crate::policy::{DeviceGroup, Endpoint, matching};
+use crate::policy::{ChallengePolicy, DeviceGroup, Endpoint, matching};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Capabilities, UpstreamCa};
 
@@ -68,6 +68,7 @@ impl Snapshot {
             ra: parts.ra,
             ras: parts.ras,
             patience: config.server.patience,
+            most_waiting: (config.server.max_requests / 4).max(1),
             renewal_issuers,
         })
     }
@@ -92,11 +93,13 @@ impl Snapshot {
                 }
                 found
             };
-            if let Some(upstream) = open(&profile.issuer, "issuer", &mut checks)
-                && let Some(capabilities) = checks.issuer(profile, upstream.as_ref())
-            {
-                for group in groups {
-                    checks.group(group, profile, &capabilities);
+            for (key, issuer) in profile.keyed_issuers() {
+                if let Some(upstream) = open(issuer, &key, &mut checks)
+                    && let Some(capabilities) = checks.issuer(profile, upstream.as_ref(), issuer, &key)
+                {
+                    for group in &groups {
+                        checks.group(group, profile, issuer, &capabilities);
+                    }
                 }
             }
             if let Some((signature, issuer)) = profile.sibling()
@@ -195,9 +198,15 @@ impl Checks<'_> {
     }
 
     /// Whether the issuer can do what the profile says.
-    fn issuer(&mut self, profile: &AlgorithmProfile, upstream: &dyn UpstreamCa) -> Option<Capabilities> {
-        let ca = &profile.issuer.ca;
-        let capabilities = self.signs(profile, upstream, ca, profile.signature, ["issuer", "signature"])?;
+    fn issuer(
+        &mut self,
+        profile: &AlgorithmProfile,
+        upstream: &dyn UpstreamCa,
+        issuer: &IssuerRef,
+        key: &str,
+    ) -> Option<Capabilities> {
+        let ca = &issuer.ca;
+        let capabilities = self.signs(profile, upstream, ca, profile.signature, [key, "signature"])?;
         if profile.form == Form::Catalyst
             && let Some(alternative) = profile.alternative
             && !capabilities.alternatives.contains(&alternative)
@@ -205,9 +214,10 @@ impl Checks<'_> {
             let message = format!("CA `{ca}` of upstream `{}` makes no alternative signature by {alternative}", upstream.name());
             let known: Vec<_> = capabilities.alternatives.iter().map(|s| s.name()).collect();
             let help = match known.is_empty() {
-                true => {
+                true if self.is_local(upstream) => {
                     format!("make one that does, with `ravelin ca create --profile {}`, and name it in `issuer`", profile.name)
                 }
+                true => "no CA behind a network can be told to; only an embedded one (kind = \"local\") makes such certificates".to_owned(),
                 false => format!("it makes {}", known.join(", ")),
             };
             self.at(Diagnostic::error("issuer-cannot", message).help(help), profile, "alternative");
@@ -233,7 +243,10 @@ impl Checks<'_> {
         let at_ca = format!("{at_issuer}.ca");
         let Some(capabilities) = upstream.capabilities(ca) else {
             let finding = Diagnostic::error("unknown-name", format!("upstream `{}` has no CA `{ca}`", upstream.name()));
-            let help = format!("make it with `ravelin ca create --profile {}`, or name another", profile.name);
+            let help = match self.cas_of(upstream) {
+                None => format!("make it with `ravelin ca create --profile {}`, or name another", profile.name),
+                Some(known) => suggestion(ca, known.iter().map(String::as_str)),
+            };
             self.at(finding.help(help), profile, &at_ca);
             return None;
         };
@@ -261,11 +274,28 @@ impl Checks<'_> {
                     "certificates are to be valid for {}, but CA `{ca}` is for {days} only",
                     value::show_duration(profile.validity)
                 );
-                let finding = Diagnostic::warning("issuer-cannot", message);
-                self.at(finding.help("certificates end with the CA; a next CA certificate is due"), profile, "validity");
+                let help = match self.is_local(upstream) {
+                    true => "certificates end with the CA; a next CA certificate is due",
+                    false => "certificates end with the CA; put its next certificate into the file of `chain` when it has one",
+                };
+                self.at(Diagnostic::warning("issuer-cannot", message).help(help), profile, "validity");
             }
         }
         Some(capabilities)
+    }
+
+    /// Whether an upstream is embedded.
+    fn is_local(&self, upstream: &dyn UpstreamCa) -> bool {
+        self.cas_of(upstream).is_none()
+    }
+
+    /// The CAs that are configured at an upstream behind a network; `None` if it is embedded.
+    fn cas_of(&self, upstream: &dyn UpstreamCa) -> Option<Vec<String>> {
+        let settings = self.config.upstreams.iter().find(|settings| settings.name == upstream.name())?;
+        match &settings.kind {
+            UpstreamKind::Local { .. } => None,
+            UpstreamKind::Remote(remote) => Some(remote.common.cas.iter().map(|ca| ca.name.clone()).collect()),
+        }
     }
 
     /// Whether any device that can enroll today could under the candidate.
@@ -282,15 +312,16 @@ impl Checks<'_> {
     }
 
     /// Whether the issuer can do what the group says.
-    fn group(&mut self, group: &DeviceGroup, profile: &AlgorithmProfile, issuer: &Capabilities) {
+    fn group(&mut self, group: &DeviceGroup, profile: &AlgorithmProfile, at: &IssuerRef, issuer: &Capabilities) {
         let rules = group.rules();
         let is_candidate = group.profile != profile.name;
         // Whether a rung accepts what the one above it does is told where the fallback is named.
         let is_rung = !group.named_profiles().any(|name| name == profile.name);
-        if is_candidate && !is_rung {
+        let is_first = *at == profile.issuer;
+        if is_candidate && !is_rung && is_first {
             self.candidate(group, profile);
         }
-        for rule in rules.keys.iter().filter(|_| !is_candidate) {
+        for rule in rules.keys.iter().filter(|_| !is_candidate && is_first) {
             if !profile.accepts.iter().any(|accepted| matching::overlap(rule, accepted)) {
                 let accepted: Vec<_> = profile.accepts.iter().map(ToString::to_string).collect();
                 let message = format!("profile `{}` accepts no key of {rule}", profile.name);
@@ -298,10 +329,11 @@ impl Checks<'_> {
                 self.at_group(finding, group, "enforce.keys");
             }
         }
-        let ca = &profile.issuer.ca;
+        let ca = &at.ca;
+        let role = if is_first { "the issuer" } else { "an issuer" };
         let mut needs = |needed: bool, can: bool, what: &str, key: &str| {
             if needed && !can {
-                let message = format!("CA `{ca}`, the issuer of profile `{}`, cannot {what}", profile.name);
+                let message = format!("CA `{ca}`, {role} of profile `{}`, cannot {what}", profile.name);
                 let finding = match is_rung {
                     true => Diagnostic::warning("issuer-cannot", message).help("no device of this group can fall back to it"),
                     false => Diagnostic::error("issuer-cannot", message),
@@ -323,8 +355,24 @@ impl Checks<'_> {
         needs(!rules.names.add.is_empty(), issuer.overrides_subject_alt_names, "add alternative names", "enforce.san.add");
         let drops = rules.names.unlisted == Unlisted::Drop;
         needs(drops, issuer.overrides_subject_alt_names, "leave alternative names out", "enforce.san.unlisted");
-        let usages = !rules.default_usages.is_empty() || rules.unlisted_usages == Unlisted::Drop;
-        needs(usages, issuer.overrides_usages, "issue other usages than the requested ones", "enforce.usages");
+        if !issuer.overrides_usages && rules.unlisted_usages == Unlisted::Drop {
+            let message = format!("CA `{ca}`, {role} of profile `{}`, decides about usages itself", profile.name);
+            let help = "what it issues with an extended key usage that is not listed is not delivered; say unlisted = \"refuse\" to refuse \
+                        such requests before";
+            self.at_group(Diagnostic::warning("issuer-decides", message).help(help), group, "enforce.usages");
+        }
+        let shared = group.challenges.iter().any(|way| matches!(way, ChallengePolicy::Shared(_)));
+        if issuer.sees_challenge && shared {
+            let message = format!("CA `{ca}` of upstream `{}` is sent CSRs as they are, with the challenge that all devices of group `{}` share", at.upstream, group.name);
+            let finding = match group.allow_challenge_upstream {
+                true => Diagnostic::warning("challenge-upstream", message).help("whoever runs that CA can enroll as any of these devices"),
+                false => Diagnostic::error("challenge-upstream", message).help(
+                    "whoever runs that CA could enroll as any of these devices: take one-time challenges, or say \
+                     allow-challenge-upstream = true in [authenticate]",
+                ),
+            };
+            self.at_group(finding, group, "authenticate.challenge");
+        }
     }
 }
 
@@ -462,7 +510,6 @@ mod tests {
             "another subject",
             "add alternative",
             "leave alternative",
-            "other usages",
         ] {
             assert!(report.contains(part), "{part} is not in\n{report}");
         }

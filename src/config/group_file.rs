@@ -57,6 +57,9 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
     let scep = read_scep(&scep);
     let authenticate = section("authenticate", &schema::AUTHENTICATE);
     let challenges = challenges(&authenticate, context);
+    if let Some(origin) = authenticate.key_origin_of("challenge") {
+        origins.note(format!("group/{name}/authenticate.challenge"), &origin);
+    }
     let renewal = renewal(&authenticate, context);
     if challenges.is_empty() && renewal.is_none() {
         let found = Diagnostic::warning("nobody-enrolls", format!("group `{name}` lets nobody in"));
@@ -85,6 +88,7 @@ pub(super) fn read(table: &Table, context: &mut Context<'_>, origins: &mut Origi
         shadow,
         device: ids,
         challenges,
+        allow_challenge_upstream: authenticate.boolean("allow-challenge-upstream").unwrap_or(false),
         renewal,
         signer_key: authenticate.named::<SignerKey>("signer-key").map_or(SignerKey::Same, |rule| rule.value),
         approval: enforce.named::<Approval>("approval").map_or(Approval::Automatic, |approval| approval.value),

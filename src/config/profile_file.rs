@@ -34,11 +34,31 @@ pub(super) fn read(name: &str, table: &Table, sink: &Sink, origins: &mut Origins
         Some(IssuerRef { upstream: upstream.value, ca: ca.value })
     };
     let issuer = read_issuer("issuer", &schema::ISSUER, origins);
+    let mut failover = Vec::new();
+    for (index, table) in root.tables("failover", &schema::FAILOVER).unwrap_or_default().into_iter().enumerate() {
+        let (Some(upstream), Some(ca)) = (table.required("upstream"), table.required("ca")) else { continue };
+        origins.note(format!("profile/{name}/failover.{index}.upstream"), &upstream.origin);
+        origins.note(format!("profile/{name}/failover.{index}.ca"), &ca.origin);
+        let next = IssuerRef { upstream: upstream.value, ca: ca.value };
+        if issuer.as_ref() == Some(&next) || failover.contains(&next) {
+            root.bad(&ca.origin, format!("{next} is among the issuers already"));
+            continue;
+        }
+        failover.push(next);
+    }
     let alternative_issuer = read_issuer("alternative-issuer", &schema::ALTERNATIVE_ISSUER, origins);
     let validity = root.parsed("validity", |text| match super::value::duration(text)? {
         short if short < Duration::from_secs(60) => Err(format!("{text:?} is shorter than a minute")),
         validity => Ok(validity),
     });
+    let spread = root.boolean("spread").unwrap_or(false);
+    if spread
+        && failover.is_empty()
+        && let Some(origin) = root.key_origin_of("spread")
+    {
+        let found = Diagnostic::error("impossible-combination", "there is only one issuer to spread orders over").at(&origin);
+        root.report(found.help("add failover = [{ upstream = \"other\", ca = \"name\" }]"));
+    }
     for key in ["accepts", "signature", "alternative", "fallback", "validity", "max-reply", "extensions"] {
         if let Some(origin) = root.origin_of(key) {
             origins.note(format!("profile/{name}/{key}"), &origin);
@@ -60,6 +80,8 @@ pub(super) fn read(name: &str, table: &Table, sink: &Sink, origins: &mut Origins
         form: form.map_or(Form::Single, |form| form.value),
         signature: signature?.value,
         issuer: issuer?,
+        failover,
+        spread,
         alternative: alternative.map(|alternative| alternative.value),
         alternative_issuer,
         fallback: root.string("fallback").map(|name| name.value),

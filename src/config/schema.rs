@@ -85,7 +85,7 @@ pub static GROUP_FILE: &[&TableSchema] = &[
 ];
 
 /// The tables of `algorithms/NAME.toml`.
-pub static PROFILE_FILE: &[&TableSchema] = &[&PROFILE, &ISSUER, &ALTERNATIVE_ISSUER, &EXTENSIONS];
+pub static PROFILE_FILE: &[&TableSchema] = &[&PROFILE, &ISSUER, &FAILOVER, &ALTERNATIVE_ISSUER, &EXTENSIONS];
 
 pub static ROOT: TableSchema = table(
     "",
@@ -428,6 +428,12 @@ pub static AUTHENTICATE: TableSchema = table(
     "Who is let in. A group without a challenge and without renewal lets nobody in.",
     &[
         key("challenge", "table, or array of tables", "none", "Ways in by challenge."),
+        key(
+            "allow-challenge-upstream",
+            "boolean",
+            "`false`",
+            "Whether a CA that is sent the CSR as it is may see a challenge that the devices of this group share. It is the password of them all.",
+        ),
         key("renewal", "table", "none", "The way in by an existing certificate."),
         key(
             "signer-key",
@@ -634,6 +640,13 @@ pub static PROFILE: TableSchema = table(
         key("digest", "name", "that in the name of `signature`", "The digest of a signature by RSA or ECDSA, such as `sha-384`."),
         key("issuer", "table", "", "Who signs."),
         key(
+            "failover",
+            "array of tables",
+            "none",
+            "Who signs instead, in this order, where the one before surely did not take an order: it cannot be reached, or is left alone after failures. Each has to be able to do all that the issuer has to.",
+        ),
+        key("spread", "boolean", "`false`", "Whether orders are spread evenly over the issuer and those in `failover`."),
+        key(
             "alternative",
             "name",
             "none",
@@ -661,6 +674,12 @@ pub static PROFILE: TableSchema = table(
 pub static ISSUER: TableSchema = table(
     "issuer",
     "Who signs. With every CA but an RSA one, choosing the algorithm is choosing the issuer.",
+    &[key("upstream", "string", "", "Name of the `[[upstream]]`."), key("ca", "string", "", "The CA at that upstream.")],
+);
+
+pub static FAILOVER: TableSchema = table(
+    "failover",
+    "Who signs in the place of the issuer.",
     &[key("upstream", "string", "", "Name of the `[[upstream]]`."), key("ca", "string", "", "The CA at that upstream.")],
 );
 

@@ -235,6 +235,7 @@ fn limits(table: &Reader<'_>) -> Limits {
         places: count("connections", 16),
         queue: count("queue", 10_000),
         trip_after: table.integer("trip-after", 1, 1_000_000).map_or(5, |count| count as u32),
+        cooldown: table.duration("cooldown").map_or(Duration::from_secs(10), |cooldown| cooldown.max(Duration::from_millis(100))),
     }
 }
 

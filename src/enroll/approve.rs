@@ -7,7 +7,7 @@ use super::issue;
 use super::select_profile::Ordered;
 use super::stage::{Flow, Step};
 use super::{EnrollError, Outcome, Rejection, RejectionCode};
-use crate::inventory::{Opened, TransactionState};
+use crate::inventory::Opened;
 use crate::policy::Approval;
 
 /// A request that nobody has to look at any more.
@@ -34,7 +34,7 @@ impl Step<Ordered> for Approve {
             return Ok(Flow::Continue(Approved { ordered }));
         }
         // The order is stored as it is: an approval next week issues what was asked for today.
-        let new = issue::new_transaction(&self.0, &ordered, TransactionState::AwaitingApproval)?;
+        let new = issue::new_transaction(&self.0, &ordered, None)?;
         let id = new.transaction.id;
         Ok(Flow::Stop(match self.0.inventory.open(new).await? {
             Opened::Created => issue::pending(id),

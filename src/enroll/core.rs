@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::budget::RefusalBudget;
+use super::gate::{Gate, Gates};
 use super::seal::Sealer;
 use super::shadow::ShadowQueue;
+use super::wait::Waits;
 use super::{EnrollError, Outcome, Reply};
 use crate::clock::Clock;
 use crate::crypto::CryptoPool;
@@ -17,6 +19,7 @@ use crate::crypto::pool::PoolError;
 use crate::inventory::Inventory;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
+use crate::upstream::UpstreamCa;
 
 /// How long a node holds an attempt before others may think that it died over it.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
@@ -50,14 +53,26 @@ pub(crate) struct Core {
     /// Name of this node in leases.
     pub(crate) node: String,
     /// Wakes the worker when there is something new to carry on.
-    pub(crate) work: Notify,
-    /// Wakes requests that wait for another one's transaction.
-    pub(crate) concluded: Notify,
+    pub(crate) work: Arc<Notify>,
+    /// Wakes requests that wait for a transaction that another task carries on.
+    pub(crate) concluded: Waits,
+    /// What keeps each upstream from being asked too much.
+    pub(super) gates: Gates,
 }
 
 impl Core {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The gate before an upstream; `None` before one without limits.
+    pub(crate) fn gate(&self, upstream: &dyn UpstreamCa) -> Option<Arc<Gate>> {
+        self.gates.of(upstream, &self.work)
+    }
+
+    /// The gate before the upstream of this name.
+    pub(crate) fn gate_of(&self, snapshot: &Snapshot, upstream: &str) -> Option<Arc<Gate>> {
+        self.gate(snapshot.upstreams.get(upstream)?.as_ref())
     }
 
     /// Waits for a turn to hash a password that came from outside. Who has to wait for long is told to come again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -13,6 +13,7 @@ use super::budget::RefusalBudget;
 use super::choose::Choose;
 use super::core::Core;
 use super::enforce::Enforce;
+use super::gate::{GateView, Gates};
 use super::issue::Issue;
 use super::match_group::MatchGroup;
 use super::record::RecordLayer;
@@ -20,6 +21,7 @@ use super::seal::Sealer;
 use super::select_profile::SelectProfile;
 use super::shadow::ShadowQueue;
 use super::stage::StepLayer;
+use super::wait::Waits;
 use super::{Answer, EnrollError, EnrollmentRequest, Outcome, Query, query};
 use crate::clock::Clock;
 use crate::crypto::CryptoPool;
@@ -67,8 +69,9 @@ impl Enroller {
             hashing: Semaphore::new(1),
             shadow: ShadowQueue::new(),
             node,
-            work: Notify::new(),
-            concluded: Notify::new(),
+            work: Arc::default(),
+            concluded: Waits::default(),
+            gates: Gates::default(),
         });
         let stack = ServiceBuilder::new()
             // First, so that a message that was answered before is answered from the record, whatever policy says now.
@@ -118,6 +121,12 @@ impl Enroller {
     /// Answers a question.
     pub async fn query(&self, query: Query) -> Result<Outcome, EnrollError> {
         query::answer(&self.core, &query).await
+    }
+
+    /// How the upstreams with limits stand: whether they are asked, and how much is open there.
+    pub fn upstreams(&self) -> Vec<GateView> {
+        let snapshot = self.snapshot();
+        snapshot.upstreams.values().filter_map(|upstream| Some(self.core.gate(upstream.as_ref())?.view())).collect()
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

@@ -42,6 +42,10 @@ pub struct Explanation {
     pub exception: Option<String>,
     /// The issuer: `upstream/ca`.
     pub issuer: Option<String>,
+    /// Who would sign in its place, in this order.
+    pub failover: Vec<String>,
+    /// Whether orders are spread over all of these.
+    pub spread: bool,
     /// What would sign.
     pub signature: Option<String>,
     /// The second signature, of a form that has one, and where it would stand.
@@ -120,6 +124,8 @@ impl Enroller {
             told.choice = Some(chosen.choice.why.to_string());
             told.exception = chosen.exception();
             told.issuer = Some(format!("{}/{}", profile.issuer.upstream, profile.issuer.ca));
+            told.failover = profile.failover.iter().map(ToString::to_string).collect();
+            told.spread = profile.spread;
             told.signature = Some(profile.signature.name().to_owned());
             told.alternative = profile.alternative.map(|alternative| match profile.sibling() {
                 Some((_, issuer)) => format!("{alternative} by {issuer}, in a sibling"),

@@ -5,7 +5,7 @@
 
 /// All points, in the order in which an enrollment passes them.
 pub const POINTS: &[&str] =
-    &["received", "before-open", "after-open", "after-submit", "before-conclude", "after-conclude", "before-reply"];
+    &["received", "before-open", "after-open", "before-submit", "after-submit", "before-conclude", "after-conclude", "before-reply"];
 
 /// The points between the two certificates of a pair, which other enrollments do not pass.
 pub const POINTS_OF_PAIRS: &[&str] = &["before-first-of-pair", "after-first-of-pair"];

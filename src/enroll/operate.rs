@@ -71,6 +71,17 @@ pub enum OperateError {
         /// Which selector.
         selector: String,
     },
+    /// There is no such transaction, or its outcome is known.
+    #[error("no transaction {0} has an unknown outcome")]
+    NotUnknown(TransactionId),
+    /// A certificate that was handed in is not the one that was ordered.
+    #[error("this is not the certificate that was ordered for {id}: {why}")]
+    NotAsOrdered {
+        /// The transaction.
+        id: TransactionId,
+        /// What differs.
+        why: String,
+    },
     /// There is no such transaction, or it does not wait.
     #[error("no transaction {0} waits for a decision")]
     NotWaiting(TransactionId),
@@ -191,7 +202,9 @@ impl Enroller {
         {
             return Err(OperateError::DeadlinePassed { id, group: order.group, from: deadline.from });
         }
-        let IssuerRef { upstream, ca } = pair::issuer_of_leg(&order, &waiting).clone();
+        let IssuerRef { upstream, ca } = pair::issuer_of_leg(core, &snapshot, &order, &waiting);
+        let gate = core.gate_of(&snapshot, &upstream);
+        let turn = gate.as_ref().map(|gate| gate.queue());
         let attempt = Attempt {
             id: AttemptId::new(),
             state: AttemptState::Prepared,
@@ -205,6 +218,10 @@ impl Enroller {
         let event = decision_event(core, &waiting, "approval.granted", operator, None);
         let decided =
             core.inventory.decide(id, Decision::Approve { attempt, event }).await?.ok_or(OperateError::NotWaiting(id))?;
+        if let Some(gate) = gate {
+            gate.opened();
+        }
+        drop(turn);
         core.work.notify_one();
         Ok(decided)
     }

@@ -8,9 +8,9 @@
 
 use std::sync::Arc;
 
-use super::EnrollError;
+use super::{EnrollError, failover};
 use super::core::{Core, LEASE, after};
-use super::issue::Work;
+use super::carry::Work;
 use crate::algorithm::IssuerRef;
 use crate::crypto::provider;
 use crate::inventory::{Attempt, AttemptId, AttemptState, Transaction};
@@ -30,32 +30,32 @@ pub(crate) struct First {
     pub(super) renewed: Option<[u8; 32]>,
 }
 
-/// Who the next attempt of a transaction is at: the issuer of its order, or that of the sibling once the first certificate is there.
-pub(super) fn issuer_of_leg<'a>(order: &'a IssuanceOrder, transaction: &Transaction) -> &'a IssuerRef {
+/// Who the next attempt of a transaction is at: an issuer of its order, or that of the sibling once the first certificate is there.
+pub(super) fn issuer_of_leg(core: &Core, snapshot: &Snapshot, order: &IssuanceOrder, transaction: &Transaction) -> IssuerRef {
     match &order.sibling {
-        Some(sibling) if transaction.certificate.is_some() => &sibling.issuer,
-        _ => &order.issuer,
+        Some(sibling) if transaction.certificate.is_some() => sibling.issuer.clone(),
+        _ => failover::issuer_for_approved(core, snapshot, order, transaction.id),
     }
 }
 
-/// The attempt for the sibling, held by this node, which asks at once.
-pub(super) fn second_attempt(core: &Core, issuer: &IssuerRef) -> Attempt {
+/// The attempt for the sibling: held by this node if it asks at once, or prepared for its turn.
+pub(super) fn second_attempt(core: &Core, issuer: &IssuerRef, is_now: bool) -> Attempt {
     let now = core.now();
     Attempt {
         id: AttemptId::new(),
-        state: AttemptState::Submitted,
+        state: if is_now { AttemptState::Submitted } else { AttemptState::Prepared },
         upstream: issuer.upstream.clone(),
         ca: issuer.ca.clone(),
         reference: None,
         due_at: now,
-        held_by: Some(core.node.clone()),
-        held_until: Some(after(now, LEASE)),
+        held_by: is_now.then(|| core.node.clone()),
+        held_until: is_now.then(|| after(now, LEASE)),
     }
 }
 
-/// The work on the second leg, if the first one is done.
-pub(super) async fn second_leg(core: &Core, work: &Work) -> Result<Option<Work>, EnrollError> {
-    let (Some(sibling), Some(first)) = (&work.order.sibling, &work.transaction.certificate) else { return Ok(None) };
+/// The order for the second leg, and the first certificate, if that one is there.
+pub(super) async fn second_leg(core: &Core, work: &Work) -> Result<Option<(IssuanceOrder, First)>, EnrollError> {
+    let (Some(sibling), Some(first)) = (&work.stored.sibling, &work.transaction.certificate) else { return Ok(None) };
     let missing = || EnrollError::Internal(format!("the first certificate of transaction {} is gone", work.transaction.id));
     let record = core.inventory.certificate(first).await?.ok_or_else(missing)?;
     let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
@@ -69,9 +69,10 @@ pub(super) async fn second_leg(core: &Core, work: &Work) -> Result<Option<Work>,
         Some(renewed) => Some(core.inventory.sibling(renewed).await?.map_or(*renewed, |sibling| sibling.fingerprint)),
         None => None,
     };
-    let first = First { certificate: Arc::new(certificate), issuer: work.order.issuer.clone(), renewed };
-    let order = work.order.for_sibling(related).ok_or_else(|| EnrollError::Internal("an order for no pair".into()))?;
-    Ok(Some(Work { order: Arc::new(order), first: Some(first), ..work.clone() }))
+    let issuer = IssuerRef { upstream: record.upstream, ca: record.ca };
+    let first = First { certificate: Arc::new(certificate), issuer, renewed };
+    let order = work.stored.for_sibling(related).ok_or_else(|| EnrollError::Internal("an order for no pair".into()))?;
+    Ok(Some((order, first)))
 }
 
 /// Tells the issuer of the first certificate that nobody will be given it. The inventory hears of it with the conclusion.

@@ -108,8 +108,8 @@ async fn crl(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result
     let profiles = query.endpoint.groups.iter().filter_map(|group| query.snapshot.profile_of(group));
     let mut candidates = Vec::new();
     for profile in query.snapshot.profiles.values().chain(profiles) {
-        // The sibling's issuer, then the profile's own.
-        for issuer in profile.alternative_issuer.iter().chain([&profile.issuer]) {
+        // The sibling's issuer, then those that sign in the place of the profile's own, then that one.
+        for issuer in profile.alternative_issuer.iter().chain(&profile.failover).chain([&profile.issuer]) {
             if let Some(upstream) = query.snapshot.upstreams.get(&issuer.upstream)
                 && let Some(certificate) = query.snapshot.chain_of(issuer).first().cloned()
             {

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use super::core::{Core, after};
 use super::issue::{fields, pending};
 use super::shadow::{self, ShadowJob};
 use super::stage::Settled;
+use super::wait::await_conclusion;
 use super::{
     Answer, EnrollError, EnrollmentRequest, Intent, IssuedCertificate, Outcome, Rejection, RejectionCode, challenge, fault,
 };
@@ -255,25 +255,6 @@ fn same_credential(request: &EnrollmentRequest, transaction: &Transaction) -> bo
 
 fn was_denied(transaction: &Transaction) -> bool {
     transaction.rejection.as_deref() == Some(RejectionCode::Denied.name())
-}
-
-/// Waits for another task that works on the same transaction, as long as the client is likely to have patience.
-pub(super) async fn await_conclusion(core: &Core, snapshot: &Snapshot, transaction: Transaction) -> Result<Outcome, EnrollError> {
-    let deadline = tokio::time::Instant::now() + snapshot.patience;
-    loop {
-        let concluded = core.concluded.notified();
-        let Some(now) = core.inventory.transaction(transaction.id).await? else {
-            return Err(EnrollError::Internal(format!("transaction {} is gone", transaction.id)));
-        };
-        if now.state != TransactionState::Issuing {
-            return stored_outcome(core, snapshot, &now).await;
-        }
-        // Another node may conclude it too, so the row is looked at now and then.
-        let nap = tokio::time::Instant::now() + Duration::from_millis(250);
-        if tokio::time::timeout_at(nap.min(deadline), concluded).await.is_err() && tokio::time::Instant::now() >= deadline {
-            return Ok(pending(transaction.id));
-        }
-    }
 }
 
 /// The outcome that a stored transaction stands for.

@@ -16,7 +16,7 @@ use crate::algorithm::{AlgorithmProfile, Form, size};
 use crate::policy::endpoint::ReplyShape;
 use crate::policy::{DeviceGroup, Permit};
 use crate::rollout::{Choice, ChoiceReason};
-use crate::upstream::{IssuanceOrder, SiblingOrder, UpstreamCa};
+use crate::upstream::{AllowedUsages, IssuanceOrder, SiblingOrder, UpstreamCa};
 use crate::x509::{Certificate, extension};
 
 /// How far back a validity starts, for devices whose clock is behind.
@@ -140,10 +140,17 @@ pub(super) fn draft(
     let mut not_after = after(now, profile.validity);
     let mut not_before = before(now, BACKDATE);
     let chain = upstream.chain(&profile.issuer.ca).unwrap_or_default();
-    if let Some(issuer) = chain.first() {
-        // A certificate that outlives its issuer is of no use for the rest.
-        not_after = not_after.min(issuer.not_after());
-        not_before = not_before.max(issuer.not_before());
+    let mut decides = false;
+    // It may be any of them that issues.
+    for issuer in profile.issuers() {
+        let is_sibling = profile.alternative_issuer.as_ref() == Some(issuer);
+        if let Some(ca) = request.snapshot.chain_of(issuer).first().filter(|_| !is_sibling) {
+            // A certificate that outlives its issuer is of no use for the rest.
+            not_after = not_after.min(ca.not_after());
+            not_before = not_before.max(ca.not_before());
+        }
+        let upstream = request.snapshot.upstreams.get(&issuer.upstream);
+        decides |= upstream.and_then(|upstream| upstream.capabilities(&issuer.ca)).is_some_and(|able| !able.overrides_usages);
     }
     let subject_alt_names = match permit.subject_alt_names.as_slice() {
         [] => Vec::new(),
@@ -157,6 +164,8 @@ pub(super) fn draft(
         signature: profile.signature,
         issuer: profile.issuer.clone(),
         issuer_key: upstream.issuer_key(&profile.issuer.ca),
+        failover: profile.failover.clone(),
+        spread: profile.spread,
         alternative: profile.alternative.filter(|_| profile.form == Form::Catalyst),
         sibling: profile.sibling().map(|(signature, issuer)| SiblingOrder {
             signature,
@@ -175,6 +184,7 @@ pub(super) fn draft(
         subject_alt_names,
         key_usage: permit.key_usage,
         extended_key_usages: permit.extended_key_usages.iter().map(ToString::to_string).collect(),
+        allowed: decides.then(|| allowed_usages(group)),
         extensions: profile.extensions.clone(),
         not_before,
         not_after,
@@ -182,8 +192,17 @@ pub(super) fn draft(
         renews: proof.renews().map(|certificate| hex::encode(certificate.fingerprint())),
         snapshot: request.snapshot.digest_hex(),
     };
-    let size = expected_reply(&order, request.endpoint.scep.reply_certs, &chain);
+    let shape = request.endpoint.scep.reply_certs;
+    let others = profile.failover.iter().map(|issuer| expected_reply(&order, shape, &request.snapshot.chain_of(issuer)));
+    let size = others.fold(expected_reply(&order, shape, &chain), usize::max);
     Ok((order, size))
+}
+
+/// What a group lets through, for an issuer that decides about usages itself.
+fn allowed_usages(group: &DeviceGroup) -> AllowedUsages {
+    let rules = group.rules();
+    let usages = rules.usages.iter().chain(&rules.default_usages);
+    AllowedUsages { key_usage: rules.key_usage, extended_key_usages: usages.map(ToString::to_string).collect() }
 }
 
 /// About how large a reply will be, with as much of the chain as the endpoint sends along.

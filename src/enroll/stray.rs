@@ -3,14 +3,18 @@
 use serde_json::json;
 
 use super::core::Core;
-use super::issue::{Work, event_of};
+use super::carry::Work;
+use super::conclude::event_of;
 use crate::inventory::CertificateRecord;
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
-/// Writes down a certificate that nobody will be given, and revokes it where the issuer can. The very certificate that was
-/// delivered, or the same one signed anew, is none of those. Nobody waits for this: what fails is told to the operator.
-pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecord) {
+/// Why a certificate that came too late is given to nobody.
+pub(super) const TOO_LATE: &str = "another was delivered, or the transaction has ended";
+
+/// Writes down a certificate that nobody will be given, with the reason, and revokes it where the issuer can. The very certificate that
+/// was delivered, or the same one signed anew, is none of those. Nobody waits for this: what fails is told to the operator.
+pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecord, why: &str) {
     let Ok(certificate) = Certificate::from_der(&record.der) else { return };
     // It is of no pair: what becomes of it does not concern the certificate that it was to be a sibling of.
     let record = CertificateRecord { sibling_of: None, ..record };
@@ -19,7 +23,7 @@ pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecor
         work,
         record.issued_at,
         "certificate.set-aside",
-        json!({ "serial": serial, "fingerprint": hex::encode(fingerprint), "subject": record.subject }),
+        json!({ "serial": serial, "fingerprint": hex::encode(fingerprint), "subject": record.subject, "reason": why }),
     );
     match core.inventory.set_aside(record, event).await {
         Ok(true) => {}
@@ -34,7 +38,7 @@ pub(super) async fn set_aside(core: &Core, work: &Work, record: CertificateRecor
     let Some(revoke) = upstream.and_then(|upstream| upstream.revoke()) else {
         tracing::error!(
             serial, transaction = %work.transaction.id, upstream = work.order.issuer.upstream,
-            "The issuer gave a second certificate, which nobody is given and which it cannot be told to revoke."
+            "The issuer gave a certificate which nobody is given, and which it cannot be told to revoke: {why}."
         );
         return;
     };

@@ -32,7 +32,7 @@ macro_rules! tests {
         $crate::inventory::conformance::tests!($make: lifecycle {
             opening_twice_changes_nothing, a_request_that_was_overtaken_gets_what_was_issued,
             the_checks_come_in_their_order, a_device_limit_counts_issued_and_open, issuing_ends_it, rejecting_frees_the_challenge,
-            waiting_and_unclear_attempts_stay_open, only_an_open_transaction_is_concluded, secrets_go_when_no_longer_needed,
+            waiting_and_unclear_attempts_stay_open, what_was_not_taken_goes_to_the_next_issuer, only_an_open_transaction_is_concluded, secrets_go_when_no_longer_needed,
             a_failed_command_leaves_nothing,
         });
         $crate::inventory::conformance::tests!($make: work {
@@ -40,7 +40,7 @@ macro_rules! tests {
             states_are_listed_oldest_first, due_work_is_claimed_once, released_work_can_be_claimed,
             a_lease_that_ran_out_can_be_claimed, what_a_crash_left_is_work_again, who_lost_an_attempt_says_nothing_more,
             a_certificate_counts_from_whoever_brings_it_first, what_was_placed_anew_is_not_taken_from_the_attempt_before,
-            full_upstreams_are_left,
+            upstreams_are_asked_as_far_as_they_have_room,
         });
         $crate::inventory::conformance::tests!($make: challenges {
             a_challenge_comes_back_as_it_was_written, lists_show_the_newest_first, revoking_needs_a_prefix_that_fits_one,

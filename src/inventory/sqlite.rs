@@ -20,6 +20,7 @@ use super::{
     RolloutChange, RolloutStore, Setback, SetbackSearch, ShadowOutcome, ShadowStore, ShadowTally, StandingPage, Statistics,
     Transaction, TransactionId, TransactionKey, TransactionState,
 };
+use crate::algorithm::IssuerRef;
 use crate::rollout::{DeviceKnowledge, Figures, Given, RolloutState};
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
@@ -152,10 +153,28 @@ impl Inventory for SqliteInventory {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
-        full: &[String],
+        room: &BTreeMap<String, usize>,
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
-        let (node, full) = (node.to_owned(), full.to_vec());
-        self.writer.write(move |write| attempts::claim(write, &node, now, until, limit, &full)).await
+        let (node, room) = (node.to_owned(), room.clone());
+        self.writer.write(move |write| attempts::claim(write, &node, now, until, limit, &room)).await
+    }
+
+    async fn movable(&self, upstream: &str, now: Timestamp, limit: usize) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
+        let upstream = upstream.to_owned();
+        self.read_far(move |connection| attempts::movable(connection, &upstream, now, limit)).await
+    }
+
+    async fn move_on(&self, attempt: &Attempt, to: &IssuerRef, event: AuditEvent) -> Result<bool, InventoryError> {
+        let (attempt, to) = (attempt.clone(), to.clone());
+        self.writer.write(move |write| attempts::move_on(write, &attempt, &to, event)).await
+    }
+
+    async fn open_attempts(&self) -> Result<BTreeMap<String, u64>, InventoryError> {
+        self.read_far(attempts::open_by_upstream).await
+    }
+
+    async fn has_due(&self, upstream: &str, now: Timestamp) -> Result<bool, InventoryError> {
+        self.near.read(|connection| attempts::has_due(connection, upstream, now))
     }
 
     async fn release(&self, node: &str) -> Result<u64, InventoryError> {

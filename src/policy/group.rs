@@ -30,6 +30,8 @@ pub struct DeviceGroup {
     pub device: Vec<String>,
     /// The ways in by challenge; empty is none.
     pub challenges: Vec<ChallengePolicy>,
+    /// Whether a CA may see a challenge that many devices share.
+    pub allow_challenge_upstream: bool,
     /// The way in by an existing certificate, if there is one.
     pub renewal: Option<RenewalPolicy>,
     /// Whether a first request may be signed by another key than the one that is to be certified.
@@ -71,6 +73,8 @@ pub struct GroupSettings {
     pub device: Vec<String>,
     /// The ways in by challenge.
     pub challenges: Vec<ChallengePolicy>,
+    /// Whether a CA may see a challenge that many devices share.
+    pub allow_challenge_upstream: bool,
     /// The way in by an existing certificate.
     pub renewal: Option<RenewalPolicy>,
     /// Whether a first request may be signed by another key than the one that is to be certified.
@@ -103,6 +107,7 @@ impl DeviceGroup {
             shadow,
             device,
             challenges,
+            allow_challenge_upstream,
             renewal,
             signer_key,
             approval,
@@ -123,6 +128,7 @@ impl DeviceGroup {
             shadow,
             device,
             challenges,
+            allow_challenge_upstream,
             renewal,
             signer_key,
             approval,

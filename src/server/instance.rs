@@ -53,7 +53,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, OpenError> {
 }
 
 /// Reads and checks all that a start reads and checks, and takes nothing into use. Warnings come with it.
-pub async fn check(config: Config) -> Result<(Snapshot, Diagnostics), OpenError> {
+pub async fn check(config: Config) -> Result<(Config, Snapshot, Diagnostics), OpenError> {
     let pool = start_pool(&config.server);
     let (config, opened) = open_keys(config, pool).await?;
     if let Some(tls) = &config.server.tls {
@@ -62,7 +62,8 @@ pub async fn check(config: Config) -> Result<(Snapshot, Diagnostics), OpenError>
     let mut warnings = config.warnings.clone();
     warnings.extend(Snapshot::check(&config, &opened.upstreams, Timestamp::now()));
     // Not as a start: what that would put up with is told here.
-    Ok((build(&config, opened, 0)?, warnings))
+    let snapshot = build(&config, opened, 0)?;
+    Ok((config, snapshot, warnings))
 }
 
 /// The findings for people, in colours at a terminal.

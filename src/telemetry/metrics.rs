@@ -38,6 +38,23 @@ pub struct Metrics {
     rollout_trips: Family<CandidateLabels, Counter>,
     fallbacks: Family<FallbackLabels, Counter>,
     shadows: Family<ShadowLabels, Counter>,
+    breakers: Family<BreakerLabels, Gauge>,
+    upstream_orders: Family<UpstreamOrderLabels, Gauge<u64, AtomicU64>>,
+}
+
+/// How an upstream with limits stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamMetric {
+    /// The upstream.
+    pub upstream: String,
+    /// `closed`, `open` or `half-open`.
+    pub breaker: &'static str,
+    /// Attempts that are open.
+    pub open: u64,
+    /// Orders under way.
+    pub under_way: u64,
+    /// Requests that wait.
+    pub waiting: u64,
 }
 
 /// How the rollout of a group stands.
@@ -181,6 +198,20 @@ impl Metrics {
         }
     }
 
+    /// Sets how the upstreams with limits stand.
+    pub fn upstreams(&self, all: &[UpstreamMetric]) {
+        self.breakers.clear();
+        self.upstream_orders.clear();
+        for one in all {
+            let upstream = one.upstream.clone();
+            self.breakers.get_or_create(&BreakerLabels { upstream, state: one.breaker }).set(1);
+            for (kind, count) in [("open", one.open), ("under-way", one.under_way), ("waited-for", one.waiting)] {
+                let labels = UpstreamOrderLabels { upstream: one.upstream.clone(), kind };
+                self.upstream_orders.get_or_create(&labels).set(count);
+            }
+        }
+    }
+
     /// Counts a gate that stopped a rollout.
     pub fn rollout_tripped(&self, group: &str, candidate: &str) {
         let labels = CandidateLabels { group: group.to_owned(), candidate: candidate.to_owned() };
@@ -239,6 +270,8 @@ impl Default for Metrics {
             rollout_trips: Family::default(),
             fallbacks: Family::default(),
             shadows: Family::default(),
+            breakers: Family::default(),
+            upstream_orders: Family::default(),
             registry: Registry::default(),
         };
         registry.register("enrollments", "Answers to enrollment requests", metrics.enrollments.clone());
@@ -274,6 +307,10 @@ impl Default for Metrics {
             "Devices that get a fallback: by the size of a reply, or newly learned",
             metrics.fallbacks.clone(),
         );
+        let breakers = metrics.breakers.clone();
+        registry.register("upstream_breaker", "Whether an upstream with limits is asked or left alone", breakers);
+        let orders = metrics.upstream_orders.clone();
+        registry.register("upstream_orders", "Orders at an upstream with limits, by how they stand", orders);
         let version = vec![("version", env!("CARGO_PKG_VERSION")), ("crypto", "aws-lc")];
         registry.register("build", "What is running", Info::new(version));
         Self { registry, ..metrics }
@@ -338,6 +375,18 @@ struct UpstreamLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BreakerLabels {
+    upstream: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamOrderLabels {
+    upstream: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WireLabels {
     endpoint: String,
     operation: String,
@@ -396,6 +445,9 @@ mod tests {
         metrics.wire("branch", "GetCACaps", 200);
         metrics.reload("ok", 2);
         metrics.rollout_tripped("branch", "next");
+        let stands = |breaker| UpstreamMetric { upstream: "est".into(), breaker, open: 7, under_way: 2, waiting: 1 };
+        metrics.upstreams(&[stands("closed")]);
+        metrics.upstreams(&[stands("open")]);
         let rollout = |phase| RolloutMetric {
             group: "branch".into(),
             candidate: "next".into(),
@@ -421,11 +473,13 @@ mod tests {
             r#"ravelin_rollout_gate{group="branch",gate="refusals"} 0.2"#,
             r#"ravelin_rollout_gate_limit{group="branch",gate="refusals"} 0.05"#,
             r#"ravelin_rollout_trips_total{group="branch",candidate="next"} 1"#,
+            r#"ravelin_upstream_breaker{upstream="est",state="open"} 1"#,
+            r#"ravelin_upstream_orders{upstream="est",kind="under-way"} 2"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
-        assert!(!text.contains(r#"phase="running""#), "what was is gone");
+        assert!(!text.contains(r#"phase="running""#) && !text.contains(r#"state="closed""#), "what was is gone");
 
         let guide = include_str!("../../docs/src/operations.md");
         for kind in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

@@ -1,5 +1,7 @@
 //! How much an upstream may be asked, and how much it may decide.
 
+use std::time::Duration;
+
 /// How much an upstream is asked at most. The core keeps to it, on every path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -11,6 +13,8 @@ pub struct Limits {
     pub queue: usize,
     /// Failures in a row after which the CA is left alone for a while.
     pub trip_after: u32,
+    /// How long it is left alone at first; twice as long each time that it still does not answer.
+    pub cooldown: Duration,
 }
 
 /// So many per second in the long run, and so many at once after a rest.
@@ -24,7 +28,7 @@ pub struct Rate {
 
 impl Limits {
     /// An issuer within the process.
-    pub const NONE: Limits = Limits { rate: None, places: usize::MAX, queue: usize::MAX, trip_after: u32::MAX };
+    pub const NONE: Limits = Limits { rate: None, places: usize::MAX, queue: usize::MAX, trip_after: u32::MAX, cooldown: Duration::ZERO };
 }
 
 impl Eq for Limits {}

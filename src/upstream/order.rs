@@ -29,6 +29,12 @@ pub struct IssuanceOrder {
     /// also when the CA was rolled over since. `None` is the key of the day when it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_key: Option<String>,
+    /// Who signs instead, in this order, where the one before surely did not take the order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failover: Vec<IssuerRef>,
+    /// Whether orders are spread over all of these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spread: bool,
     /// The alternative signature of a [`Form::Catalyst`] certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternative: Option<SignatureAlgorithm>,
@@ -60,6 +66,9 @@ pub struct IssuanceOrder {
     pub key_usage: KeyUsage,
     /// The extended key usages to issue, dotted OIDs.
     pub extended_key_usages: Vec<String>,
+    /// What the group lets through, where an issuer decides about usages itself: its decision is held against this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<AllowedUsages>,
     /// What else stands in the certificate.
     #[serde(default, skip_serializing_if = "ProfileExtensions::is_empty")]
     pub extensions: ProfileExtensions,
@@ -76,6 +85,14 @@ pub struct IssuanceOrder {
 }
 
 impl IssuanceOrder {
+    /// The same order at this issuer. What it says of the key of another one does not hold there.
+    pub fn at(&self, issuer: IssuerRef) -> IssuanceOrder {
+        match issuer == self.issuer {
+            true => self.clone(),
+            false => IssuanceOrder { issuer, issuer_key: None, ..self.clone() },
+        }
+    }
+
     /// How long the certificate is valid.
     pub fn validity(&self) -> Duration {
         Duration::try_from(self.not_after.duration_since(self.not_before)).unwrap_or_default()
@@ -93,8 +110,29 @@ impl IssuanceOrder {
         let SiblingOrder { signature, issuer, issuer_key } = self.sibling.clone()?;
         let form = if signature.family() == Family::Composite { Form::Composite } else { Form::Single };
         let extensions = self.extensions.for_another_issuer();
-        Some(IssuanceOrder { form, signature, issuer, issuer_key, sibling: None, related, extensions, ..self.clone() })
+        let (failover, spread) = (Vec::new(), false);
+        Some(IssuanceOrder {
+            form,
+            signature,
+            issuer,
+            issuer_key,
+            failover,
+            spread,
+            sibling: None,
+            related,
+            extensions,
+            ..self.clone()
+        })
     }
+}
+
+/// The usages that a group lets through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowedUsages {
+    /// Key usages.
+    pub key_usage: KeyUsage,
+    /// Extended key usages, dotted OIDs.
+    pub extended_key_usages: Vec<String>,
 }
 
 /// What signs the second certificate of a pair, and who.

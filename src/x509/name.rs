@@ -96,6 +96,13 @@ impl DistinguishedName {
         self.values("CN").into_iter().next()
     }
 
+    /// Whether every attribute of the other name stands in this one, wherever; values are compared as in [`matches`](Self::matches).
+    pub fn contains(&self, other: &DistinguishedName) -> bool {
+        let folded = |name: &DistinguishedName| name.rdns.iter().flatten().map(|a| (a.oid, fold(&a.value))).collect::<Vec<_>>();
+        let ours = folded(self);
+        folded(other).iter().all(|attribute| ours.contains(attribute))
+    }
+
     /// Whether both name the same entity, for building chains: letter case, runs of white space and the string type do not count
     /// (after RFC 5280 section 7.1, without the rarer mappings of RFC 4518).
     pub fn matches(&self, other: &DistinguishedName) -> bool {

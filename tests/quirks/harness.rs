@@ -261,6 +261,8 @@ impl Server {
             validity: Duration::from_secs(86_400),
             max_reply: None,
             alternative: None,
+            failover: Vec::new(),
+            spread: false,
             alternative_issuer: None,
             fallback: None,
             key_usage: Default::default(),
@@ -296,6 +298,7 @@ impl Server {
             ra: Arc::new(ra),
             ras: BTreeMap::new(),
             patience: Duration::from_secs(1),
+            most_waiting: 16,
             renewal_issuers: vec![Arc::clone(&world().ca.certificate)],
         });
         let core = TestCore { snapshot, pool: CryptoPool::start(1, 16), will, requests: Arc::default(), queries: Arc::default() };
@@ -374,6 +377,7 @@ fn group(profile: &str) -> DeviceGroup {
         profile: profile.to_owned(),
         device: Vec::new(),
         challenges: Vec::new(),
+        allow_challenge_upstream: false,
         renewal: None,
         signer_key: SignerKey::Same,
         approval: Approval::Automatic,

@@ -35,6 +35,12 @@ pub(super) const UPSTREAM: &[Key] = &[
         "Orders that may be open, waiting for their turn or for the CA. A new request beyond that is told to come again (HTTP 503).",
     ),
     key("trip-after", "integer", "`5`", "Failures in a row after which it is left alone until it answers again."),
+    key(
+        "cooldown",
+        "duration",
+        "`10s`",
+        "How long it is left alone before it is looked whether it answers again; twice as long each time that it does not, up to five minutes.",
+    ),
 ];
 
 pub(super) const HTTP: &[Key] = &[

@@ -92,7 +92,7 @@ pub(crate) async fn work_is_never_claimed_twice(store: Store) {
         opened(&store, &new).await;
     }
     let results = at_once(&store, |store, number| async move {
-        let work = store.claim(&format!("node-{number}"), at(1), at(61), 3, &[]).await.expect("claims");
+        let work = store.claim(&format!("node-{number}"), at(1), at(61), 3, &BTreeMap::new()).await.expect("claims");
         work.into_iter().map(|(transaction, _)| transaction.id).collect::<Vec<_>>()
     });
     let mut claimed = results.await.concat();

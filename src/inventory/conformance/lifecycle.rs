@@ -120,20 +120,42 @@ pub(crate) async fn waiting_and_unclear_attempts_stay_open(store: Store) {
     let new = new(1);
     opened(&store, &new).await;
     let message = [7; 32];
-    let wait = |reference: Option<&str>, due: i64| Conclusion {
+    let wait = |result: AttemptResult| Conclusion {
         reply: Some((message, Bytes::from_static(b"pending"))),
-        ..concluded(&new, AttemptResult::Waiting { reference: reference.map(str::to_owned), due_at: at(due) })
+        ..concluded(&new, result)
     };
-    assert_eq!(store.conclude(wait(Some("order-17"), 30)).await.expect("concludes"), Concluded::Done);
+    let only = async || -> Attempt {
+        let [attempt] = &store.attempts(new.transaction.id).await.expect("reads")[..] else { panic!("one attempt") };
+        attempt.clone()
+    };
+    let claimed = async |now: i64| -> AttemptState {
+        let mut work = store.claim("node-a", at(now), at(now + 60), 1, &BTreeMap::new()).await.expect("claims");
+        assert_eq!(work.len(), 1);
+        work.remove(0).1.state
+    };
+    // Surely not taken: as if nobody had ever been asked.
+    let not_taken = AttemptResult::NotTaken { due_at: at(10), next: None };
+    assert_eq!(store.conclude(wait(not_taken)).await.expect("concludes"), Concluded::Done);
     assert_eq!(stored(&store, new.transaction.id).await.state, TransactionState::Issuing);
-    assert_eq!(store.claim("node-a", at(30), at(90), 1, &[]).await.expect("claims").len(), 1);
-    assert_eq!(store.conclude(held(wait(None, 60), "node-a", 90)).await.expect("concludes"), Concluded::Done);
-    let [attempt] = &store.attempts(new.transaction.id).await.expect("reads")[..] else { panic!("one attempt") };
-    assert_eq!(attempt.state, AttemptState::Waiting);
-    assert_eq!(attempt.reference.as_deref(), Some("order-17"), "the reference stays until there is another");
+    let attempt = only().await;
+    assert_eq!((attempt.state, attempt.due_at, &attempt.held_by), (AttemptState::Prepared, at(10), &None));
+    assert_eq!(claimed(10).await, AttemptState::Prepared);
+    assert_eq!(only().await.state, AttemptState::Submitted, "from now on it may have heard of it");
+    // Unclear: it may have been taken, and nobody forgets that.
+    let unclear = held(wait(AttemptResult::Unclear { due_at: at(20) }), "node-a", 70);
+    assert_eq!(store.conclude(unclear).await.expect("concludes"), Concluded::Done);
+    let attempt = only().await;
+    assert_eq!((attempt.state, attempt.due_at, &attempt.held_by), (AttemptState::Submitted, at(20), &None));
+    assert_eq!(claimed(20).await, AttemptState::Submitted);
+    let later = |reference: &str, due: i64| AttemptResult::Waiting { reference: reference.to_owned(), due_at: at(due) };
+    assert_eq!(store.conclude(held(wait(later("order-17", 30)), "node-a", 80)).await.expect("concludes"), Concluded::Done);
+    assert_eq!(claimed(30).await, AttemptState::Waiting);
+    assert_eq!(store.conclude(held(wait(later("order-18", 60)), "node-a", 90)).await.expect("concludes"), Concluded::Done);
+    let attempt = only().await;
+    assert_eq!((attempt.state, attempt.reference.as_deref()), (AttemptState::Waiting, Some("order-18")));
     assert_eq!((attempt.due_at, &attempt.held_by), (at(60), &None));
 
-    assert_eq!(store.claim("node-a", at(60), at(120), 1, &[]).await.expect("claims").len(), 1);
+    assert_eq!(claimed(60).await, AttemptState::Waiting);
     let unclear = AttemptResult::Unknown { detail: "connection lost".to_owned() };
     let unclear = held(concluded(&new, unclear), "node-a", 120);
     assert_eq!(store.conclude(unclear).await.expect("concludes"), Concluded::Done);
@@ -144,6 +166,23 @@ pub(crate) async fn waiting_and_unclear_attempts_stay_open(store: Store) {
     assert_eq!(store.conclude(issued(&new, certificate(1, new.transaction.id))).await.expect("concludes"), Concluded::Done);
     let last = stored(&store, new.transaction.id).await;
     assert_eq!((last.state, last.detail), (TransactionState::Issued, None));
+}
+
+/// What an issuer surely did not take is for another one: the same attempt, with what it is known by.
+pub(crate) async fn what_was_not_taken_goes_to_the_next_issuer(store: Store) {
+    let new = new(1);
+    opened(&store, &new).await;
+    let next = IssuerRef { upstream: "second".to_owned(), ca: "spare".to_owned() };
+    let moved = AttemptResult::NotTaken { due_at: at(5), next: Some(next) };
+    assert_eq!(store.conclude(concluded(&new, moved)).await.expect("concludes"), Concluded::Done);
+    assert_eq!(store.open_attempts().await.expect("reads"), BTreeMap::from([("second".to_owned(), 1)]));
+    let room = BTreeMap::from([("second".to_owned(), 0)]);
+    assert!(store.claim("node-b", at(5), at(65), 9, &room).await.expect("claims").is_empty());
+    let work = store.claim("node-b", at(5), at(65), 9, &BTreeMap::new()).await.expect("claims");
+    let [(transaction, attempt)] = &work[..] else { panic!("one attempt") };
+    assert_eq!(transaction.id, new.transaction.id);
+    assert_eq!((attempt.id, attempt.state), (new.attempt.as_ref().expect("attempt").id, AttemptState::Prepared));
+    assert_eq!((attempt.upstream.as_str(), attempt.ca.as_str()), ("second", "spare"));
 }
 
 pub(crate) async fn only_an_open_transaction_is_concluded(store: Store) {
@@ -167,7 +206,7 @@ pub(crate) async fn secrets_go_when_no_longer_needed(store: Store) {
         let mut new = new(device);
         new.transaction.sealed_challenge = secret.clone();
         opened(&store, &new).await;
-        let waiting = AttemptResult::Waiting { reference: None, due_at: at(5) };
+        let waiting = AttemptResult::NotTaken { due_at: at(5), next: None };
         store.conclude(concluded(&new, waiting)).await.expect("concludes");
         assert_eq!(stored(&store, new.transaction.id).await.sealed_challenge, secret);
         let certificate = Arc::new(certificate(device, new.transaction.id));

@@ -48,7 +48,7 @@ pub(crate) async fn a_pair_is_whole_with_its_second_certificate(store: Store) {
 
     // What a crash leaves is work, and it is the second attempt alone.
     assert_eq!(store.release("node-a").await.expect("releases"), 1);
-    let claimed = store.claim("node-b", at(1), at(60), 10, &[]).await.expect("claims");
+    let claimed = store.claim("node-b", at(1), at(60), 10, &BTreeMap::new()).await.expect("claims");
     let [(transaction, attempt)] = &claimed[..] else { panic!("{claimed:?}") };
     assert_eq!((transaction.certificate, attempt.id, attempt.ca.as_str()), (Some(record.fingerprint), next.id, "post-quantum"));
 

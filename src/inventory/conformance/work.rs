@@ -18,7 +18,7 @@ fn deny() -> Decision {
 }
 
 async fn claimed(store: &Store, node: &str, now: i64, limit: usize) -> Vec<TransactionId> {
-    let work = store.claim(node, at(now), at(now + 60), limit, &[]).await.expect("claims");
+    let work = store.claim(node, at(now), at(now + 60), limit, &BTreeMap::new()).await.expect("claims");
     for (transaction, attempt) in &work {
         assert_eq!(transaction.state, TransactionState::Issuing);
         assert_eq!((attempt.held_by.as_deref(), attempt.held_until), (Some(node), Some(at(now + 60))));
@@ -100,7 +100,7 @@ pub(crate) async fn due_work_is_claimed_once(store: Store) {
     assert_eq!(claimed(&store, "node-c", 20, 10).await, [first.transaction.id]);
     assert!(claimed(&store, "node-d", 20, 10).await.is_empty(), "both are held");
     // What is to be asked later is nobody's until then.
-    let later = AttemptResult::Waiting { reference: Some("17".to_owned()), due_at: at(50) };
+    let later = AttemptResult::Waiting { reference: "17".to_owned(), due_at: at(50) };
     assert_eq!(store.conclude(held(concluded(&first, later), "node-c", 80)).await.expect("concludes"), Concluded::Done);
     assert!(claimed(&store, "node-d", 49, 10).await.is_empty());
     assert_eq!(claimed(&store, "node-d", 50, 10).await, [first.transaction.id]);
@@ -139,7 +139,7 @@ pub(crate) async fn what_a_crash_left_is_work_again(store: Store) {
     prepared.attempt.as_mut().expect("attempt").state = AttemptState::Prepared;
     opened(&store, &prepared).await;
     let states = async |node: &str, now| -> Vec<AttemptState> {
-        let work = store.claim(node, at(now), at(now + 60), 10, &[]).await.expect("claims");
+        let work = store.claim(node, at(now), at(now + 60), 10, &BTreeMap::new()).await.expect("claims");
         work.into_iter().map(|(_, attempt)| attempt.state).collect()
     };
     store.release("node-a").await.expect("releases");
@@ -147,7 +147,7 @@ pub(crate) async fn what_a_crash_left_is_work_again(store: Store) {
     store.release("node-a").await.expect("releases");
     assert_eq!(states("node-a", 1000).await, [AttemptState::Submitted, AttemptState::Submitted], "as they are since");
     // One that the issuer has a reference for is asked about, and not sent again.
-    let later = AttemptResult::Waiting { reference: Some("17".to_owned()), due_at: at(1001) };
+    let later = AttemptResult::Waiting { reference: "17".to_owned(), due_at: at(1001) };
     assert_eq!(store.conclude(held(concluded(&new, later), "node-a", 1060)).await.expect("concludes"), Concluded::Done);
     assert_eq!(states("node-a", 1001).await, [AttemptState::Waiting]);
     store.release("node-a").await.expect("releases");
@@ -164,7 +164,7 @@ pub(crate) async fn who_lost_an_attempt_says_nothing_more(store: Store) {
     for late in [
         rejected(),
         AttemptResult::Unknown { detail: "no answer".to_owned() },
-        AttemptResult::Waiting { reference: Some("stale".to_owned()), due_at: at(5) },
+        AttemptResult::Waiting { reference: "stale".to_owned(), due_at: at(5) },
     ] {
         let mut conclusion = concluded(&new, late);
         conclusion.reply = Some(([7; 32], Bytes::from_static(b"late")));
@@ -213,21 +213,29 @@ pub(crate) async fn what_was_placed_anew_is_not_taken_from_the_attempt_before(st
     assert_eq!(store.conclude(second).await.expect("concludes"), Concluded::Done);
 }
 
-pub(crate) async fn full_upstreams_are_left(store: Store) {
-    for (device, upstream) in [(1, "slow"), (2, "quick"), (3, "slow"), (4, "gone")] {
+pub(crate) async fn upstreams_are_asked_as_far_as_they_have_room(store: Store) {
+    let devices = [(1, "slow"), (2, "quick"), (3, "slow"), (4, "gone"), (5, "slow")];
+    for (device, upstream) in devices {
         let mut new = new(device);
         let attempt = new.attempt.as_mut().expect("attempt");
         (attempt.held_by, attempt.held_until, attempt.upstream) = (None, None, upstream.to_owned());
         opened(&store, &new).await;
     }
-    let claimed = async |full: &[&str]| {
-        let full: Vec<String> = full.iter().map(|name| (*name).to_owned()).collect();
-        let work = store.claim("node-b", at(1), at(61), 10, &full).await.expect("claims");
+    let open = [("gone", 1), ("quick", 1), ("slow", 3)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(store.open_attempts().await.expect("reads"), BTreeMap::from(open.clone()));
+    assert!(store.has_due("slow", at(1)).await.expect("reads"));
+    assert!(!store.has_due("slow", at(-1)).await.expect("reads") && !store.has_due("none", at(1)).await.expect("reads"));
+    let claimed = async |room: &[(&str, usize)]| {
+        let room = room.iter().map(|(name, room)| ((*name).to_owned(), *room)).collect();
+        let work = store.claim("node-b", at(1), at(61), 10, &room).await.expect("claims");
         let mut upstreams: Vec<_> = work.into_iter().map(|(_, attempt)| attempt.upstream).collect();
         upstreams.sort();
         upstreams
     };
-    assert_eq!(claimed(&["slow", "gone"]).await, ["quick"]);
-    assert_eq!(claimed(&["slow"]).await, ["gone"]);
-    assert_eq!(claimed(&[]).await, ["slow", "slow"]);
+    assert_eq!(claimed(&[("slow", 0), ("gone", 0)]).await, ["quick"]);
+    assert_eq!(claimed(&[("slow", 2), ("quick", 5)]).await, ["gone", "slow", "slow"]);
+    assert!(store.has_due("slow", at(1)).await.expect("reads"), "one is left");
+    assert_eq!(claimed(&[]).await, ["slow"]);
+    assert!(!store.has_due("slow", at(1)).await.expect("reads"), "all are held");
+    assert_eq!(store.open_attempts().await.expect("reads"), BTreeMap::from(open), "held, and open still");
 }

@@ -1,13 +1,16 @@
 //! What becomes of a transaction: conclusions, decisions, and who works on it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::rows::{self, damaged, select_attempt, time};
 use super::writer::Write;
 use super::{certificates, challenges, transactions};
+use crate::algorithm::IssuerRef;
 use crate::inventory::{
-    Attempt, AttemptResult, AttemptState, Concluded, Conclusion, Decision, InventoryError, Transaction, TransactionId,
+    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, InventoryError, Transaction, TransactionId,
     TransactionState,
 };
 
@@ -39,22 +42,31 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: &Conclusion) -> Result
     }
     let (attempt_state, reference, due_at) = match result {
         AttemptResult::Issued { .. } | AttemptResult::FirstOfPair { .. } => (AttemptState::Issued, None, None),
-        AttemptResult::Waiting { reference, due_at } => (AttemptState::Waiting, reference.as_deref(), Some(*due_at)),
+        AttemptResult::NotTaken { due_at, .. } => (AttemptState::Prepared, None, Some(*due_at)),
+        AttemptResult::Unclear { due_at } => (AttemptState::Submitted, None, Some(*due_at)),
+        AttemptResult::Waiting { reference, due_at } => (AttemptState::Waiting, Some(reference.as_str()), Some(*due_at)),
         AttemptResult::Rejected { .. } => (AttemptState::Rejected, None, None),
         AttemptResult::Unknown { .. } => (AttemptState::Unknown, None, None),
+    };
+    let moved = match &result {
+        AttemptResult::NotTaken { next, .. } => next.as_ref(),
+        _ => None,
     };
     connection
         .prepare_cached(
             "UPDATE attempts SET state = ?3, pending = ?4, reference = coalesce(?5, reference), due_at = coalesce(?6, due_at),
-                 held_by = NULL, held_until = NULL WHERE number = ?1 AND id = ?2",
+                 upstream = coalesce(?7, upstream), ca = coalesce(?8, ca), held_by = NULL, held_until = NULL
+             WHERE number = ?1 AND id = ?2",
         )?
         .execute(params![
             number,
             attempt.0.as_bytes(),
             attempt_state.name(),
-            attempt_state == AttemptState::Waiting,
+            attempt_state.is_open(),
             reference,
             due_at.map(time),
+            moved.map(|issuer| &issuer.upstream),
+            moved.map(|issuer| &issuer.ca),
         ])?;
     let mut update = Update::at(number, at);
     match result {
@@ -70,7 +82,9 @@ pub(super) fn conclude(write: &mut Write<'_>, conclusion: &Conclusion) -> Result
             update.certificate = Some(&certificate.fingerprint);
             update.write(write, TransactionState::Issuing, true)?;
         }
-        AttemptResult::Waiting { .. } => update.write(write, TransactionState::Issuing, true)?,
+        AttemptResult::NotTaken { .. } | AttemptResult::Unclear { .. } | AttemptResult::Waiting { .. } => {
+            update.write(write, TransactionState::Issuing, true)?;
+        }
         AttemptResult::Rejected { code, detail } => {
             if let Some(digest) = &challenge {
                 challenges::free(write, digest, transaction)?;
@@ -159,6 +173,15 @@ pub(super) fn decide(
     reread(write, id).map(Some)
 }
 
+/// What can be claimed at an upstream (`?1`) at a time (`?2`).
+macro_rules! due {
+    () => {
+        "FROM attempts a JOIN transactions t USING (number)
+         WHERE a.pending = 1 AND a.upstream = ?1 AND a.due_at <= ?2 AND (a.held_until IS NULL OR a.held_until <= ?2)
+           AND t.state = 'issuing'"
+    };
+}
+
 /// Takes due work that nobody holds.
 pub(super) fn claim(
     write: &mut Write<'_>,
@@ -166,37 +189,116 @@ pub(super) fn claim(
     now: Timestamp,
     until: Timestamp,
     limit: usize,
-    full: &[String],
+    room: &BTreeMap<String, usize>,
 ) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
     let connection = write.connection;
-    let full = serde_json::to_string(full).map_err(|error| damaged(error.to_string()))?;
-    let due: Vec<([u8; 16], i64, [u8; 16])> = connection
-        .prepare_cached(
-            "SELECT t.id, a.number, a.id FROM attempts a JOIN transactions t USING (number)
-             WHERE a.pending = 1 AND a.due_at <= ?1 AND (a.held_until IS NULL OR a.held_until <= ?1) AND t.state = 'issuing'
-               AND a.upstream NOT IN (SELECT value FROM json_each(?3))
-             ORDER BY a.due_at LIMIT ?2",
-        )?
-        .query_map(params![time(now), i64::try_from(limit).unwrap_or(i64::MAX), full], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    let mut claimed = Vec::with_capacity(due.len());
-    for (transaction, number, attempt) in due {
-        let mut as_it_was = connection
-            .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
-            .query_row(params![number, attempt], rows::attempt)?;
-        (as_it_was.held_by, as_it_was.held_until) = (Some(node.to_owned()), Some(until));
-        // Whoever claims it may ask the issuer now; one that is to be asked by reference stays what it is.
-        connection
-            .prepare_cached(
-                "UPDATE attempts SET held_by = ?3, held_until = ?4, state = CASE WHEN reference IS NULL THEN 'submitted' ELSE state END
-                 WHERE number = ?1 AND id = ?2",
-            )?
-            .execute(params![number, attempt, node, time(until)])?;
-        claimed.push((reread(write, TransactionId(uuid::Uuid::from_bytes(transaction)))?, as_it_was));
+    let mut claimed = Vec::new();
+    for upstream in upstreams(connection)? {
+        let most = room.get(&upstream).copied().unwrap_or(limit);
+        if most == 0 {
+            continue;
+        }
+        // One upstream at a time: what waits for one that is slow is not even looked at when another is asked.
+        let due: Vec<([u8; 16], i64, [u8; 16])> = connection
+            .prepare_cached(concat!("SELECT t.id, a.number, a.id ", due!(), " ORDER BY a.due_at, a.number LIMIT ?3"))?
+            .query_map(params![upstream, time(now), i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        for (transaction, number, attempt) in due {
+            let mut as_it_was = connection
+                .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
+                .query_row(params![number, attempt], rows::attempt)?;
+            (as_it_was.due_at, as_it_was.held_by, as_it_was.held_until) = (now, Some(node.to_owned()), Some(until));
+            // Whoever claims it may ask the issuer now; one that is to be asked by reference stays what it is.
+            connection
+                .prepare_cached(
+                    "UPDATE attempts SET held_by = ?3, held_until = ?4, due_at = ?5,
+                         state = CASE WHEN state = 'waiting' AND reference IS NOT NULL THEN state ELSE 'submitted' END
+                     WHERE number = ?1 AND id = ?2",
+                )?
+                .execute(params![number, attempt, node, time(until), time(now)])?;
+            claimed.push((reread(write, TransactionId(uuid::Uuid::from_bytes(transaction)))?, as_it_was));
+        }
     }
     Ok(claimed)
+}
+
+/// Whether there is anything to claim at an upstream.
+pub(super) fn has_due(connection: &rusqlite::Connection, upstream: &str, now: Timestamp) -> Result<bool, InventoryError> {
+    let mut statement = connection.prepare_cached(concat!("SELECT EXISTS (SELECT 1 ", due!(), ")"))?;
+    Ok(statement.query_row(params![upstream, time(now)], |row| row.get(0))?)
+}
+
+/// What waits at an upstream and could go to another one: what is not sealed of an order is text that can be looked at.
+pub(super) fn movable(
+    connection: &rusqlite::Connection,
+    upstream: &str,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT t.id, a.number, a.id ",
+        due!(),
+        " AND a.state = 'prepared' AND t.certificate IS NULL
+          AND EXISTS (SELECT 1 FROM requests r WHERE r.number = a.number AND instr(r.issuance_order, '\"failover\":[') > 0)
+          ORDER BY a.due_at, a.number LIMIT ?3"
+    ))?;
+    let rows = statement.query_map(params![upstream, time(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 16]>(2)?))
+    })?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (transaction, number, attempt) = row?;
+        let attempt = connection
+            .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
+            .query_row(params![number, attempt], rows::attempt)?;
+        found.extend(transactions::by_id(connection, TransactionId(uuid::Uuid::from_bytes(transaction)))?.map(|row| (row, attempt)));
+    }
+    Ok(found)
+}
+
+/// Makes an attempt one at another issuer.
+pub(super) fn move_on(
+    write: &mut Write<'_>,
+    attempt: &Attempt,
+    to: &IssuerRef,
+    event: AuditEvent,
+) -> Result<bool, InventoryError> {
+    // By its upstream first, which has an index; identifiers are unique among all.
+    let moved = write
+        .connection
+        .prepare_cached(
+            "UPDATE attempts SET upstream = ?4, ca = ?5
+             WHERE pending = 1 AND upstream = ?2 AND due_at = ?3 AND id = ?1 AND state = 'prepared' AND held_by IS NULL",
+        )?
+        .execute(params![attempt.id.0.as_bytes(), attempt.upstream, time(attempt.due_at), to.upstream, to.ca])?;
+    if moved > 0 {
+        write.chain.append(write.connection, vec![event])?;
+    }
+    Ok(moved > 0)
+}
+
+/// How many attempts are open at each upstream.
+pub(super) fn open_by_upstream(connection: &rusqlite::Connection) -> Result<BTreeMap<String, u64>, InventoryError> {
+    let mut statement = connection.prepare_cached("SELECT count(*) FROM attempts WHERE pending = 1 AND upstream = ?1")?;
+    let count = |upstream: String| -> Result<(String, u64), InventoryError> {
+        let open = statement.query_row([&upstream], |row| rows::count(row, 0))?;
+        Ok((upstream, open))
+    };
+    upstreams(connection)?.into_iter().map(count).collect()
+}
+
+/// The upstreams with open attempts, each found by one step in the index.
+fn upstreams(connection: &rusqlite::Connection) -> Result<Vec<String>, InventoryError> {
+    let mut found: Vec<String> = Vec::new();
+    let mut next = connection
+        .prepare_cached("SELECT upstream FROM attempts WHERE pending = 1 AND upstream > ?1 ORDER BY upstream LIMIT 1")?;
+    // No upstream has an empty name.
+    while let Some(upstream) = next.query_row([found.last().map_or("", String::as_str)], |row| row.get(0)).optional()? {
+        found.push(upstream);
+    }
+    Ok(found)
 }
 
 /// Gives back what a node holds.

@@ -6,7 +6,7 @@ use super::rows::{self, damaged, renews, select_transaction, time};
 use super::writer::Write;
 use super::{attempts, challenges};
 use crate::inventory::{
-    Attempt, AttemptState, DeviceLimit, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, Transaction,
+    Attempt, DeviceLimit, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, Transaction,
     TransactionId, TransactionKey, TransactionState,
 };
 
@@ -203,7 +203,7 @@ pub(super) fn insert_attempt(connection: &Connection, number: i64, attempt: &Att
             attempt.id.0.as_bytes(),
             attempt.state.name(),
             // Work is left until an attempt has an end: what its holder loses in a crash is taken up by the next.
-            matches!(attempt.state, AttemptState::Prepared | AttemptState::Submitted | AttemptState::Waiting),
+            attempt.state.is_open(),
             attempt.upstream,
             attempt.ca,
             attempt.reference,

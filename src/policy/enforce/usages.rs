@@ -18,8 +18,12 @@ impl Rules {
             }
             return Ok(usage);
         };
-        // Whatever is asked, no device gets a CA.
+        // Whatever is asked, no device gets a CA. An issuer that decides for itself is not even asked.
         let ca = KeyUsage::KEY_CERT_SIGN.union(KeyUsage::CRL_SIGN);
+        if !input.issuer.overrides_usages && !requested.intersection(ca).is_empty() {
+            let asked = usage_names(requested.intersection(ca));
+            return deny(DenialCode::IssuerCannot, format!("the issuer might give key usage {asked}, which no device gets"));
+        }
         let unfit = KeyUsage(requested.0 & !possible(input.csr.key()).0 & !ca.0);
         if !unfit.is_empty() && input.profile.key_usage == UnfitUsage::Refuse {
             let (key, unfit) = (input.csr.key(), usage_names(unfit));
@@ -35,11 +39,11 @@ impl Rules {
             return deny(DenialCode::UsageNotAllowed, format!("nothing is left of key usage {}", usage_names(requested)));
         }
         if usage != requested {
-            let change = format!("key usage {} becomes {}", usage_names(requested), usage_names(usage));
-            if !input.issuer.overrides_usages {
-                return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {change}"));
-            }
-            changes.push(change);
+            // An issuer that decides for itself sees what was requested; what it made of that is looked at afterwards.
+            changes.push(match input.issuer.overrides_usages {
+                true => format!("key usage {} becomes {}", usage_names(requested), usage_names(usage)),
+                false => format!("key usage {} is the issuer's to decide, within what the group allows", usage_names(requested)),
+            });
         }
         Ok(usage)
     }
@@ -50,7 +54,7 @@ impl Rules {
         changes: &mut Vec<String>,
     ) -> Result<Vec<ObjectIdentifier>, Denial> {
         let requested = input.csr.extended_key_usages();
-        let before = changes.len();
+        let decides = !input.issuer.overrides_usages;
         let mut usages = Vec::new();
         for usage in requested {
             let name = extended_key_usage_name(usage);
@@ -59,7 +63,10 @@ impl Rules {
                     usages.push(*usage);
                 }
             } else if self.unlisted_usages == Unlisted::Drop {
-                changes.push(format!("extended key usage {name} is left out"));
+                changes.push(match decides {
+                    false => format!("extended key usage {name} is left out"),
+                    true => format!("extended key usage {name} has to be left out by the issuer"),
+                });
             } else {
                 return deny(DenialCode::UsageNotAllowed, format!("extended key usage {name} is not allowed"));
             }
@@ -70,10 +77,9 @@ impl Rules {
         if requested.is_empty() && !self.default_usages.is_empty() {
             usages = self.default_usages.clone();
             let names: Vec<_> = usages.iter().map(extended_key_usage_name).collect();
-            changes.push(format!("extended key usage {} is added", names.join(", ")));
-        }
-        if changes.len() > before && !input.issuer.overrides_usages {
-            return deny(DenialCode::IssuerCannot, format!("the issuer cannot do this: {}", changes[before..].join(", ")));
+            if !decides {
+                changes.push(format!("extended key usage {} is added", names.join(", ")));
+            }
         }
         Ok(usages)
     }
