@@ -9,6 +9,8 @@ use crate::algorithm::{KeyRule, SignatureAlgorithm};
 use crate::x509::Certificate;
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
+pub mod ad_cs;
+pub mod ejbca;
 pub mod est;
 pub mod http;
 pub mod jose;
@@ -102,6 +104,11 @@ pub trait UpstreamCa: Send + Sync {
     /// Asks the real CA what can be known of it only so, for `ravelin check-config --online`: each string is one thing that is wrong.
     async fn check_online(&self, _ca: &str) -> Result<Vec<String>, UpstreamError> {
         self.health().await.map(|()| Vec::new())
+    }
+
+    /// The subject keys that the real CA says it takes, for `ravelin check-config --online`; `None` if it does not say.
+    async fn subject_keys_online(&self, _ca: &str) -> Result<Option<Vec<KeyRule>>, UpstreamError> {
+        Ok(None)
     }
 
     /// The ability to revoke, where there is one.

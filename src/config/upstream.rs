@@ -13,6 +13,8 @@ use crate::upstream::remote::{ConnectorSettings, RemoteCaSettings, RemoteSetting
 use crate::upstream::secret::SecretSource;
 use crate::upstream::{Limits, NamesRule, Rate};
 
+mod ad_cs;
+mod ejbca;
 mod est;
 pub mod schema;
 mod step_ca;
@@ -27,7 +29,7 @@ struct Kind {
 }
 
 /// The kinds.
-static KINDS: &[Kind] = &[est::KIND, step_ca::KIND, vault::KIND];
+static KINDS: &[Kind] = &[est::KIND, step_ca::KIND, vault::KIND, ejbca::KIND, ad_cs::KIND];
 
 /// Where things lie.
 pub(super) struct Places<'a> {

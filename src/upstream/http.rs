@@ -137,7 +137,8 @@ impl Http {
 
     /// Sends a request, and gives the answer whatever its status. A GET that met with the end of a kept connection is sent again, once.
     pub async fn send(&self, mut request: Request<Bytes>) -> Result<Answer, CallError> {
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(concat!("ravelin/", env!("CARGO_PKG_VERSION"))));
+        let ours = HeaderValue::from_static(concat!("ravelin/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().entry(USER_AGENT).or_insert(ours);
         self.tell_proxy(&mut request);
         let mut request = request.map(Full::new);
         let again = (request.method() == Method::GET).then(|| request.clone());

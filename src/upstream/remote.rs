@@ -65,6 +65,11 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// The subject keys that the real CA says it takes from us; `None` if it does not say. `ravelin check-config --online` asks this.
+    async fn subject_keys(&self, _ca: &RemoteCa) -> Result<Option<Vec<KeyRule>>, CallError> {
+        Ok(None)
+    }
+
     /// Revokes a certificate; called only where [`Abilities::can_revoke`] says so. Revoking it again is no error.
     async fn revoke(&self, ca: &RemoteCa, certificate: &Certificate, reason: RevocationReason) -> Result<(), CallError>;
 
@@ -272,6 +277,10 @@ impl UpstreamCa for Remote {
         let ca = self.known(ca)?;
         self.refresh(ca).await?;
         self.connector.check(ca).await.map_err(self.failed())
+    }
+
+    async fn subject_keys_online(&self, ca: &str) -> Result<Option<Vec<KeyRule>>, UpstreamError> {
+        self.connector.subject_keys(self.known(ca)?).await.map_err(self.failed())
     }
 
     fn revoke(&self) -> Option<&dyn Revoke> {

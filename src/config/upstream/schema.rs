@@ -13,7 +13,8 @@ pub struct UpstreamPart {
 }
 
 /// The parts of the reference: what all have first.
-pub static UPSTREAMS: &[&UpstreamPart] = &[&COMMON, &super::est::PART, &super::step_ca::PART, &super::vault::PART];
+pub static UPSTREAMS: &[&UpstreamPart] =
+    &[&COMMON, &super::est::PART, &super::step_ca::PART, &super::vault::PART, &super::ejbca::PART, &super::ad_cs::PART];
 
 static COMMON: UpstreamPart = UpstreamPart {
     title: "CAs behind a network",

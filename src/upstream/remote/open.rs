@@ -1,6 +1,8 @@
 //! From settings to an upstream: one arm a kind.
 
 use super::{Connector, Remote, RemoteError, RemoteSettings};
+use crate::upstream::ad_cs::{AdCs, AdCsSettings};
+use crate::upstream::ejbca::{Ejbca, EjbcaSettings};
 use crate::upstream::est::{Est, EstSettings};
 use crate::upstream::http::{Http, HttpSettings};
 use crate::upstream::step_ca::{StepCa, StepCaSettings};
@@ -20,6 +22,10 @@ pub struct RemoteUpstream {
 /// What each kind of CA is configured with, beside what all have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectorSettings {
+    /// The REST interface of EJBCA.
+    Ejbca(EjbcaSettings),
+    /// The web enrollment pages of Active Directory Certificate Services.
+    AdCs(AdCsSettings),
     /// Enrollment over Secure Transport (RFC 7030).
     Est(EstSettings),
     /// step-ca.
@@ -32,6 +38,8 @@ pub enum ConnectorSettings {
 pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, RemoteError> {
     let http = Http::open(&settings.http, passphrase)?;
     let connector: Box<dyn Connector> = match &settings.connector {
+        ConnectorSettings::Ejbca(ejbca) => Box::new(Ejbca::open(ejbca, http)?),
+        ConnectorSettings::AdCs(ad_cs) => Box::new(AdCs::open(ad_cs, http)?),
         ConnectorSettings::Est(est) => Box::new(Est::open(est, http)?),
         ConnectorSettings::StepCa(step) => Box::new(StepCa::open(step, http, passphrase)?),
         ConnectorSettings::Vault(vault) => Box::new(Vault::open(vault, http)?),

@@ -1,0 +1,130 @@
+"""What the stubs have in common: a CA that signs with the `openssl` command, and TLS that asks for our certificate.
+
+The folder holds what `peers/pki.py` makes: root.pem, ca.pem, ca.key, chain.pem, server-chain.pem, server.key.
+"""
+
+import secrets
+import ssl
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+DEVICE = """[device]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature,keyEncipherment
+extendedKeyUsage = clientAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+[ca]
+default_ca = own
+[own]
+database = DIR/stub-index.txt
+crlnumber = DIR/stub-crlnumber
+certificate = DIR/ca.pem
+private_key = DIR/ca.key
+default_md = default
+default_crl_days = 7
+"""
+
+
+class Ca:
+    """Signs what it is given: the names are the request's, all else is ours."""
+
+    def __init__(self, folder, openssl):
+        self.folder, self.openssl = Path(folder), openssl.split()
+        self.lock, self.revoked = threading.Lock(), []
+        (self.folder / "stub.cnf").write_text(DEVICE.replace("DIR", str(self.folder)))
+        (self.folder / "stub-crlnumber").write_text("01\n")
+
+    def run(self, *words, given=None):
+        done = subprocess.run([*self.openssl, *map(str, words)], input=given, capture_output=True, env={"OPENSSL_CONF": "/dev/null"}, check=False)
+        if done.returncode:
+            raise ValueError(done.stderr.decode(errors="replace").strip())
+        return done.stdout
+
+    def subject(self, request):
+        """The common name of a request in PEM, whose signature is checked."""
+        self.run("req", "-verify", "-noout", given=request)
+        text = self.run("req", "-noout", "-subject", "-nameopt", "multiline,utf8,-esc_msb", given=request).decode()
+        names = [line.split("=", 1)[1].strip() for line in text.splitlines() if line.strip().startswith("commonName")]
+        return names[0] if names else ""
+
+    def issue(self, request):
+        """A certificate, DER, with its serial number in hex."""
+        serial = f"{secrets.randbits(127) | 1 << 126:X}"
+        place = self.folder / f"stub-{serial}.csr"
+        place.write_bytes(request)
+        now = time.time()
+        dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(now + seconds)) for seconds in (-600, 30 * 86400)]
+        try:
+            der = self.run(
+                *("x509", "-req", "-in", place, "-CA", self.folder / "ca.pem", "-CAkey", self.folder / "ca.key", "-set_serial", f"0x{serial}"),
+                *("-not_before", dates[0], "-not_after", dates[1], "-extfile", self.folder / "stub.cnf", "-extensions", "device"),
+                *("-copy_extensions", "copy", "-outform", "DER"),
+            )
+        finally:
+            place.unlink()
+        print(f"issued {serial} {self.subject(request)}", flush=True)
+        return der, serial
+
+    def pem(self, der):
+        return self.run("x509", "-inform", "DER", given=der)
+
+    def revoke(self, serial):
+        with self.lock:
+            self.revoked.append(serial.upper())
+        print(f"revoked {serial.upper()}", flush=True)
+
+    def crl(self):
+        """The CRL, DER."""
+        with self.lock:
+            day = time.strftime("%y%m%d%H%M%SZ", time.gmtime())
+            later = time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() + 30 * 86400))
+            rows = [f"R\t{later}\t{day}\t{serial}\tunknown\t/CN=revoked\n" for serial in self.revoked]
+            (self.folder / "stub-index.txt").write_text("".join(rows))
+            pem = self.run("ca", "-gencrl", "-config", self.folder / "stub.cnf", "-name", "own")
+        return self.run("crl", "-outform", "DER", given=pem)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request; `answered` gives status, header fields and body."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answered(self, body):
+        raise NotImplementedError
+
+    def handle_any(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, headers, answer = self.answered(body)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_PUT = handle_any
+
+    def log_message(self, text, *values):
+        print("asked", text % values, flush=True)
+
+
+class Server(ThreadingHTTPServer):
+    """Over TLS; the handshake belongs to the connection's own thread."""
+
+    def __init__(self, port, folder, handler, clients):
+        super().__init__(("127.0.0.1", port), handler)
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=f"{folder}/root.pem")
+        self.context.verify_mode = clients
+        self.context.load_cert_chain(f"{folder}/server-chain.pem", f"{folder}/server.key")
+
+    def finish_request(self, request, client_address):
+        try:
+            request.settimeout(30)
+            with self.context.wrap_socket(request, server_side=True) as secured:
+                self.RequestHandlerClass(secured, client_address, self)
+        except (OSError, ssl.SSLError) as error:
+            print(f"ended {error}", flush=True)
