@@ -9,7 +9,9 @@ use crate::algorithm::{KeyRule, SignatureAlgorithm};
 use crate::x509::Certificate;
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
+pub mod acme;
 pub mod ad_cs;
+pub mod delegate;
 pub mod ejbca;
 pub mod est;
 pub mod http;
@@ -18,6 +20,7 @@ mod limits;
 pub mod local;
 pub mod order;
 pub mod remote;
+pub mod scep;
 pub mod secret;
 pub mod step_ca;
 pub mod vault;

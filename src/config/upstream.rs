@@ -13,12 +13,16 @@ use crate::upstream::remote::{ConnectorSettings, RemoteCaSettings, RemoteSetting
 use crate::upstream::secret::SecretSource;
 use crate::upstream::{Limits, NamesRule, Rate};
 
+mod acme;
 mod ad_cs;
 mod ejbca;
 mod est;
+mod exec;
+mod scep;
 pub mod schema;
 mod step_ca;
 mod vault;
+mod webhook;
 
 /// A kind of CA behind a network: how its tables are read.
 struct Kind {
@@ -29,7 +33,8 @@ struct Kind {
 }
 
 /// The kinds.
-static KINDS: &[Kind] = &[est::KIND, step_ca::KIND, vault::KIND, ejbca::KIND, ad_cs::KIND];
+static KINDS: &[Kind] =
+    &[est::KIND, step_ca::KIND, vault::KIND, ejbca::KIND, acme::KIND, scep::KIND, ad_cs::KIND, webhook::KIND, exec::KIND];
 
 /// Where things lie.
 pub(super) struct Places<'a> {
@@ -48,6 +53,8 @@ struct Tables<'a> {
     cas: Vec<(String, Reader<'a>)>,
     /// What relative paths start at.
     folder: &'a Path,
+    /// A folder that the upstream may keep files in.
+    data: PathBuf,
 }
 
 /// Reads all upstreams.
@@ -126,7 +133,8 @@ fn remote(
         settings.push(RemoteCaSettings { name: ca.value.clone(), chain: chain.value, previous, crl_url, names });
         cas.push((ca.value, table));
     }
-    let http = http(&upstream, places);
+    let has_address = kind.upstream.all_keys().any(|key| key.name == "url");
+    let http = if has_address { http(&upstream, places) } else { Some(without_address(&upstream, folder)) };
     let common = RemoteSettings {
         name: name.to_owned(),
         cas: settings,
@@ -134,7 +142,7 @@ fn remote(
         patience: http.as_ref().map_or(Duration::from_secs(30), |http| http.timeout) + Duration::from_secs(1),
         limits: limits(&upstream),
     };
-    let tables = Tables { upstream, cas, folder };
+    let tables = Tables { upstream, cas, folder, data: places.data.join("upstreams").join(name) };
     let connector = (kind.read)(&tables);
     let files = files(&tables, http.as_ref());
     Some((RemoteUpstream { common, http: http?, connector: connector? }, files))
@@ -160,15 +168,25 @@ fn http(table: &Reader<'_>, places: &Places<'_>) -> Option<HttpSettings> {
         chain: None,
     });
     let client = client.or_else(|| client_ra(table, places.ras));
-    Some(HttpSettings {
-        url: url?.value,
-        trust: trust.map(|path| path.value),
-        client,
+    let trust = trust.map(|path| path.value);
+    Some(HttpSettings { url: url?.value, client, ..way(table, folder, trust) })
+}
+
+/// What a program has, which has no address: for the CRLs that are fetched.
+fn without_address(table: &Reader<'_>, folder: &Path) -> HttpSettings {
+    way(table, folder, table.path("trust", folder).map(|path| path.value))
+}
+
+fn way(table: &Reader<'_>, folder: &Path, trust: Option<PathBuf>) -> HttpSettings {
+    HttpSettings {
+        url: "/".to_owned(),
+        trust,
+        client: None,
         proxy: proxy(table, folder),
         connect_timeout: within(table, "connect-timeout", Duration::from_secs(5)),
         timeout: within(table, "timeout", Duration::from_secs(30)),
         max_answer: table.size("max-answer", 4 * 1024, 64 * 1024 * 1024).unwrap_or(1024 * 1024),
-    })
+    }
 }
 
 /// The signing certificate of an RA of ours.

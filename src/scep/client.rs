@@ -30,12 +30,11 @@ pub use authority::Authority;
 pub use capabilities::Capabilities;
 pub use error::ClientError;
 pub use identity::{DeviceKey, Identity, ReplyKey};
-pub use query::Found;
+pub use query::{Found, Query, crl_in};
 pub use reply::{Failure, Protection};
 pub use state::{SavedTransaction, key_transport, key_transport_name};
-pub use transaction::{CsrSource, Issued, Outcome, Request, Transaction};
+pub use transaction::{CsrSource, Issued, Outcome, Outgoing, Request, Transaction};
 
-use transaction::Outgoing;
 use transport::{Answer, PKI_OPERATION, Transport};
 
 /// How a client goes about its work.

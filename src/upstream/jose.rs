@@ -47,9 +47,14 @@ impl JwsSigner {
     }
 
     /// Signs claims: the header is given without `alg`, which is put in. Slow for RSA.
-    pub fn sign(&self, mut header: Value, claims: &Value) -> Result<String, JoseError> {
+    pub fn sign(&self, header: Value, claims: &Value) -> Result<String, JoseError> {
+        self.sign_octets(header, claims.to_string().as_bytes())
+    }
+
+    /// The same for any payload, as ACME has empty ones.
+    pub fn sign_octets(&self, mut header: Value, payload: &[u8]) -> Result<String, JoseError> {
         header["alg"] = self.name.into();
-        let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
+        let signed = format!("{}.{}", encode(header.to_string()), encode(payload));
         let mut signature = self.signer.sign(self.algorithm, signed.as_bytes())?;
         if let Some(half) = self.half {
             signature = both_numbers(&signature, half).map_err(|_| CryptoError::Backend)?;

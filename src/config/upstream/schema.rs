@@ -13,8 +13,18 @@ pub struct UpstreamPart {
 }
 
 /// The parts of the reference: what all have first.
-pub static UPSTREAMS: &[&UpstreamPart] =
-    &[&COMMON, &super::est::PART, &super::step_ca::PART, &super::vault::PART, &super::ejbca::PART, &super::ad_cs::PART];
+pub static UPSTREAMS: &[&UpstreamPart] = &[
+    &COMMON,
+    &super::est::PART,
+    &super::step_ca::PART,
+    &super::vault::PART,
+    &super::ejbca::PART,
+    &super::acme::PART,
+    &super::scep::PART,
+    &super::ad_cs::PART,
+    &super::webhook::PART,
+    &super::exec::PART,
+];
 
 static COMMON: UpstreamPart = UpstreamPart {
     title: "CAs behind a network",

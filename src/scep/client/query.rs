@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::reply::{Expected, Reply};
-use super::transaction::Protect;
-use super::{Authority, Client, ClientError, Failure, Identity, blocking, random_transaction_id};
+use super::transaction::{Outgoing, Protect};
+use super::{Authority, Capabilities, Client, ClientError, Failure, Identity, Options, blocking, random_transaction_id};
 use crate::scep::certs_only::CertsOnly;
 use crate::scep::issuer_and::{IssuerAndSerialNumber, same_serial};
 use crate::scep::{MessageType, PkiMessage};
@@ -45,19 +47,7 @@ impl Client {
             Found::Found(found) => found,
             Found::Failed(failure) => return Ok(Found::Failed(failure)),
         };
-        let bag = CertsOnly::read(&content).map_err(ClientError::Reply)?;
-        let der = *bag.crls.first().ok_or(ClientError::NotWhatWasAsked("CRL"))?;
-        let read = crl::read_crl(der)?;
-        let issuers: Vec<&Certificate> =
-            authority.certificates().iter().filter(|ca| ca.is_ca() && ca.subject().matches(&read.issuer)).collect();
-        let mut checks = issuers.iter().map(|issuer| crl::verify_crl(der, issuer.spki())).peekable();
-        if checks.peek().is_some() {
-            let checks: Vec<Result<(), X509Error>> = checks.collect();
-            if let (false, Some(Err(error))) = (checks.iter().any(Result::is_ok), checks.into_iter().next()) {
-                return Err(error.into());
-            }
-        }
-        Ok(Found::Found(der.to_vec()))
+        crl_in(&content, &authority).map(Found::Found)
     }
 
     /// GetNextCACert: the CA certificates that will follow, signed by the current CA (RFC 8894 section 4.7).
@@ -90,38 +80,87 @@ impl Client {
         kind: MessageType,
         identity: &Identity,
         wanted: &IssuerAndSerialNumber,
-    ) -> Result<Found<(zeroize::Zeroizing<Vec<u8>>, Arc<Authority>)>, ClientError> {
+    ) -> Result<Found<(Zeroizing<Vec<u8>>, Arc<Authority>)>, ClientError> {
         if !identity.can_decrypt() {
             // There is no place for a challenge in these messages.
             return Err(ClientError::NeedsChallenge);
         }
         let capabilities = self.capabilities().await?;
         let authority = Arc::new(self.ca_certificates().await?);
-        let protect = Protect::new(&self.options, &capabilities, &authority, &identity.key)?;
-        let id = random_transaction_id();
-        let (asks, identity, to) = ((protect.clone(), id.clone(), wanted.to_der()), identity.clone(), Arc::clone(&authority));
-        let (message, identity) = blocking(move || {
-            let (protect, id, content) = asks;
-            Ok((protect.message(kind, &id, &content, &identity, &to)?, identity))
-        })
-        .await?;
-        let answer = self.deliver(&message, self.posts_by(&capabilities)).await?;
+        let post = self.posts_by(&capabilities);
+        let (options, identity, wanted, to) =
+            (Arc::clone(&self.options), identity.clone(), wanted.clone(), Arc::clone(&authority));
+        let query = blocking(move || Query::new(kind, identity, &wanted, to, &capabilities, &options)).await?;
+        let answer = self.deliver(&query.message, post).await?;
         blocking(move || {
-            let expected = Expected {
-                authority: &authority,
-                transaction_id: &id,
-                sender_nonce: &message.sender_nonce,
-                identity: &identity,
-                challenge: None,
-                digests: &protect.accept_digests,
-                ciphers: &protect.accept_ciphers,
-            };
-            match expected.open(&answer.body)?.0 {
-                Reply::Success(content) => Ok(Found::Found((content, authority))),
-                Reply::Failure(failure) => Ok(Found::Failed(failure)),
-                Reply::Pending => Err(ClientError::UnexpectedPending(kind.name())),
-            }
+            Ok(match query.open(&answer.body)? {
+                Found::Found(content) => Found::Found((content, authority)),
+                Found::Failed(failure) => Found::Failed(failure),
+            })
         })
         .await
+    }
+}
+
+/// A GetCert or GetCRL that is ready to be sent.
+pub struct Query {
+    kind: MessageType,
+    id: String,
+    identity: Identity,
+    authority: Arc<Authority>,
+    protect: Protect,
+    message: Outgoing,
+}
+
+impl Query {
+    /// Makes the message. Slow: not for an async thread.
+    pub fn new(
+        kind: MessageType,
+        identity: Identity,
+        wanted: &IssuerAndSerialNumber,
+        authority: Arc<Authority>,
+        capabilities: &Capabilities,
+        options: &Options,
+    ) -> Result<Self, ClientError> {
+        let protect = Protect::new(options, capabilities, &authority, &identity.key)?;
+        let id = random_transaction_id();
+        let message = protect.message(kind, &id, &wanted.to_der(), &identity, &authority)?;
+        Ok(Self { kind, id, identity, authority, protect, message })
+    }
+
+    /// What is sent.
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.message
+    }
+
+    /// Checks the reply, and gives what is in its envelope: a certs-only message. Slow: not for an async thread.
+    pub fn open(&self, answer: &[u8]) -> Result<Found<Zeroizing<Vec<u8>>>, ClientError> {
+        let expected = Expected {
+            authority: &self.authority,
+            transaction_id: &self.id,
+            sender_nonce: &self.message.sender_nonce,
+            identity: &self.identity,
+            challenge: None,
+            digests: &self.protect.accept_digests,
+            ciphers: &self.protect.accept_ciphers,
+        };
+        match expected.open(answer)?.0 {
+            Reply::Success(content) => Ok(Found::Found(content)),
+            Reply::Failure(failure) => Ok(Found::Failed(failure)),
+            Reply::Pending => Err(ClientError::UnexpectedPending(self.kind.name())),
+        }
+    }
+}
+
+/// The CRL of a certs-only message, DER; its signature holds, if GetCACert brought its issuer.
+pub fn crl_in(content: &[u8], authority: &Authority) -> Result<Vec<u8>, ClientError> {
+    let bag = CertsOnly::read(content).map_err(ClientError::Reply)?;
+    let der = *bag.crls.first().ok_or(ClientError::NotWhatWasAsked("CRL"))?;
+    let read = crl::read_crl(der)?;
+    let issuers = authority.certificates().iter().filter(|ca| ca.is_ca() && ca.subject().matches(&read.issuer));
+    let checks: Vec<Result<(), X509Error>> = issuers.map(|issuer| crl::verify_crl(der, issuer.spki())).collect();
+    match checks.iter().any(Result::is_ok) {
+        true => Ok(der.to_vec()),
+        false => checks.into_iter().next().unwrap_or(Ok(())).map(|()| der.to_vec()).map_err(ClientError::from),
     }
 }

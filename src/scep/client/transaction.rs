@@ -95,9 +95,16 @@ pub struct Transaction {
 
 /// A message that is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outgoing {
+pub struct Outgoing {
     pub(super) der: Vec<u8>,
     pub(super) sender_nonce: Vec<u8>,
+}
+
+impl Outgoing {
+    /// What is sent, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
 }
 
 /// How messages are protected, and what is taken in replies.
@@ -244,6 +251,25 @@ impl Transaction {
         Ok(Self { id, message_type, csr: Arc::new(csr), identity, authority, protect, message: Arc::new(message) })
     }
 
+    /// The request of an RA around a CSR that it has from somebody else: signed by the RA's own `identity`, which the reply is encrypted
+    /// to. Slow: not for an async thread.
+    pub fn relayed(
+        csr: VerifiedCsr,
+        identity: Identity,
+        message_type: MessageType,
+        id: String,
+        authority: Arc<Authority>,
+        capabilities: &Capabilities,
+        options: &Options,
+    ) -> Result<Self, ClientError> {
+        if !identity.can_decrypt() {
+            return Err(ClientError::BadRequest("the reply is encrypted to the RA's key, so that has to be one that decrypts"));
+        }
+        let protect = Protect::new(options, capabilities, &authority, &identity.key)?;
+        let message = protect.message(message_type, &id, csr.der(), &identity, &authority)?;
+        Ok(Self { id, message_type, csr: Arc::new(csr), identity, authority, protect, message: Arc::new(message) })
+    }
+
     /// The transactionID.
     pub fn id(&self) -> &str {
         &self.id
@@ -274,19 +300,29 @@ impl Transaction {
         &self.message.der
     }
 
+    /// The request as it is sent, for [`open`](Self::open).
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.message
+    }
+
+    /// The same, with what the other side says of itself by now: replies are checked with that.
+    pub fn with_authority(self, authority: Arc<Authority>) -> Self {
+        Self { authority, ..self }
+    }
+
     /// The other side.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// A CertPoll with a fresh nonce (RFC 8894 section 3.3.3).
-    pub(super) fn poll_message(&self) -> Result<Outgoing, ClientError> {
+    /// A CertPoll with a fresh nonce (RFC 8894 section 3.3.3). Slow: not for an async thread.
+    pub fn poll_message(&self) -> Result<Outgoing, ClientError> {
         let who = IssuerAndSubject { issuer: self.authority.issuer().der().to_vec(), subject: self.csr.subject().der().to_vec() };
         self.protect.message(MessageType::CertPoll, &self.id, &who.to_der(), &self.identity, &self.authority)
     }
 
-    /// Checks a reply and finds the certificate in it.
-    pub(super) fn open(&self, sent: &Outgoing, answer: &[u8]) -> Result<Outcome, ClientError> {
+    /// Checks a reply to what was sent, and finds the certificate in it. Slow: not for an async thread.
+    pub fn open(&self, sent: &Outgoing, answer: &[u8]) -> Result<Outcome, ClientError> {
         let expected = Expected {
             authority: &self.authority,
             transaction_id: &self.id,

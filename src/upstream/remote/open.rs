@@ -1,10 +1,14 @@
 //! From settings to an upstream: one arm a kind.
 
 use super::{Connector, Remote, RemoteError, RemoteSettings};
+use crate::upstream::acme::{Acme, AcmeSettings};
 use crate::upstream::ad_cs::{AdCs, AdCsSettings};
+use crate::upstream::delegate::exec::{self, ExecSettings};
+use crate::upstream::delegate::webhook::{self, WebhookSettings};
 use crate::upstream::ejbca::{Ejbca, EjbcaSettings};
 use crate::upstream::est::{Est, EstSettings};
 use crate::upstream::http::{Http, HttpSettings};
+use crate::upstream::scep::{Scep, ScepSettings};
 use crate::upstream::step_ca::{StepCa, StepCaSettings};
 use crate::upstream::vault::{Vault, VaultSettings};
 
@@ -32,6 +36,14 @@ pub enum ConnectorSettings {
     StepCa(StepCaSettings),
     /// OpenBao and HashiCorp Vault.
     Vault(VaultSettings),
+    /// JSON by HTTP.
+    Webhook(WebhookSettings),
+    /// JSON to a program.
+    Exec(ExecSettings),
+    /// SCEP (RFC 8894).
+    Scep(Box<ScepSettings>),
+    /// ACME (RFC 8555).
+    Acme(AcmeSettings),
 }
 
 /// Opens an upstream: reads its certificates, keys and secrets, and asks nobody. Blocks. `passphrase` opens keys that are encrypted.
@@ -43,6 +55,10 @@ pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, Remot
         ConnectorSettings::Est(est) => Box::new(Est::open(est, http)?),
         ConnectorSettings::StepCa(step) => Box::new(StepCa::open(step, http, passphrase)?),
         ConnectorSettings::Vault(vault) => Box::new(Vault::open(vault, http)?),
+        ConnectorSettings::Webhook(hook) => Box::new(webhook::open(hook, http)?),
+        ConnectorSettings::Exec(program) => Box::new(exec::open(program, &settings.http, http)?),
+        ConnectorSettings::Scep(scep) => Box::new(Scep::open(scep, passphrase, http)?),
+        ConnectorSettings::Acme(acme) => Box::new(Acme::open(acme, passphrase, http)?),
     };
     Remote::open(&settings.common, connector)
 }

@@ -1,0 +1,216 @@
+//! A CA that is asked by running a program: the question on its standard input, the answer on its standard output.
+//!
+//! No shell stands between: the program is started with the arguments as they are configured, in a process group of its own, with
+//! none of our environment but what is named. When its time is up, or nobody waits any more, the whole group is killed.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::message::short;
+use super::{Carrier, Delegate, DelegateSettings};
+use crate::upstream::http::{Http, HttpSettings};
+use crate::upstream::remote::{CallError, RemoteError};
+
+/// What a program is configured with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecSettings {
+    /// What it can do.
+    pub delegate: DelegateSettings,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The variables of our environment that it gets.
+    pub environment: Vec<String>,
+    /// The folder that it runs in; ours if not said.
+    pub folder: Option<PathBuf>,
+}
+
+/// "Nothing was done; try again": EX_TEMPFAIL of sysexits.h.
+const TEMPORARY_FAILURE: i32 = 75;
+
+/// How much of what it says on its standard error is read; the log gets the beginning of that.
+const MAX_COMPLAINTS: u64 = 4 * 1024;
+
+/// Opens a program: sees whether it is there. Time and size of an answer are limited as `limits` says; `http` fetches CRLs.
+pub fn open(settings: &ExecSettings, limits: &HttpSettings, http: Http) -> Result<Delegate, RemoteError> {
+    let bad = |why: String| RemoteError::File { path: settings.program.display().to_string(), why };
+    let found = std::fs::metadata(&settings.program).map_err(|error| bad(error.to_string()))?;
+    if !found.is_file() {
+        return Err(bad("is no program".to_owned()));
+    }
+    let exec = Exec { settings: Arc::new(settings.clone()), timeout: limits.timeout, max_answer: limits.max_answer, http };
+    Ok(Delegate::new(settings.delegate.clone(), Box::new(exec)))
+}
+
+struct Exec {
+    settings: Arc<ExecSettings>,
+    timeout: Duration,
+    max_answer: usize,
+    http: Http,
+}
+
+#[async_trait]
+impl Carrier for Exec {
+    async fn carry(&self, question: Vec<u8>) -> Result<Vec<u8>, CallError> {
+        let group = Group::default();
+        // Dropped with this future, whether the time was up or nobody waits any more.
+        let killer = Killer(group.clone());
+        let (settings, max_answer) = (Arc::clone(&self.settings), self.max_answer);
+        let run = tokio::task::spawn_blocking(move || run(&settings, max_answer, &question, &group));
+        let done = tokio::time::timeout(self.timeout, run).await;
+        drop(killer);
+        match done {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(CallError::no_answer(self.timeout)),
+        }
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
+        self.http.get(url).await.map(Vec::from)
+    }
+}
+
+/// The process group of a program, for as long as its number is surely its own: until its leader is waited for.
+#[derive(Clone, Default)]
+struct Group(Arc<Mutex<State>>);
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    /// Not started yet.
+    #[default]
+    Ready,
+    Running(Pid),
+    /// Nobody wants its answer any more.
+    Unwanted,
+    Over,
+}
+
+impl Group {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills what runs, and lets nothing start that does not run yet.
+    fn kill(&self) {
+        let mut state = self.lock();
+        match *state {
+            State::Running(leader) => {
+                // It may have ended just now, and that is as good.
+                let _ = kill_process_group(leader, Signal::KILL);
+            }
+            State::Ready => *state = State::Unwanted,
+            State::Unwanted | State::Over => {}
+        }
+    }
+
+    /// Starts the program, unless nobody wants it any more.
+    fn start(&self, settings: &ExecSettings) -> Result<Child, CallError> {
+        let mut state = self.lock();
+        if !matches!(*state, State::Ready) {
+            return Err(CallError::not_taken("it was not started in time"));
+        }
+        let mut command = Command::new(&settings.program);
+        command.args(&settings.arguments).env_clear().process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(settings.environment.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        if let Some(folder) = &settings.folder {
+            command.current_dir(folder);
+        }
+        let child = command
+            .spawn()
+            .map_err(|error| CallError::not_taken(format!("{} cannot be started: {error}", settings.program.display())))?;
+        if let Some(leader) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            *state = State::Running(leader);
+        }
+        Ok(child)
+    }
+
+    /// Waits for the leader. While it is not waited for, its number is nobody else's, so waiting and killing take turns.
+    fn wait(&self, child: &mut Child) -> std::io::Result<ExitStatus> {
+        let mut pause = Duration::from_micros(200);
+        loop {
+            {
+                let mut state = self.lock();
+                if let Some(status) = child.try_wait()? {
+                    *state = State::Over;
+                    return Ok(status);
+                }
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+}
+
+struct Killer(Group);
+
+impl Drop for Killer {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// Runs the program once. Blocks until it has ended.
+fn run(settings: &ExecSettings, max_answer: usize, question: &[u8], group: &Group) -> Result<Vec<u8>, CallError> {
+    let program = settings.program.display();
+    let mut child = group.start(settings)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+        group.kill();
+        return Err(CallError::Unclear("it has no pipes".to_owned()));
+    };
+    let limit = max_answer as u64;
+    let (answer, complaints) = thread::scope(|scope| {
+        // A program that does not read all of it has its reasons.
+        scope.spawn(move || {
+            let _ = stdin.write_all(question);
+        });
+        let complaints = scope.spawn(move || {
+            let mut stderr = stderr;
+            let kept = read(&mut stderr, MAX_COMPLAINTS).unwrap_or_default();
+            // The rest is read and forgotten, so that the program does not block on a full pipe.
+            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+            kept
+        });
+        let answer = read(stdout, limit + 1);
+        if answer.as_ref().map_or(true, |answer| answer.len() as u64 > limit) {
+            group.kill();
+        }
+        (answer, complaints.join().unwrap_or_default())
+    });
+    let status = group.wait(&mut child).map_err(|error| CallError::Unclear(format!("waiting for {program}: {error}")))?;
+    let complaints = short(&String::from_utf8_lossy(&complaints));
+    if !complaints.is_empty() {
+        tracing::info!(program = %program, %status, "The program of an upstream says: {complaints}");
+    }
+    let answer = answer.map_err(|error| CallError::Unclear(format!("reading from {program}: {error}")))?;
+    if answer.len() > max_answer {
+        return Err(CallError::Unclear(format!("{program} answers with more than {limit} octets")));
+    }
+    match status.code() {
+        Some(0) => Ok(answer),
+        Some(TEMPORARY_FAILURE) => Err(CallError::not_taken(with(format!("{program} cannot now ({status})"), &complaints))),
+        _ => Err(CallError::Unclear(with(format!("{program} failed ({status})"), &complaints))),
+    }
+}
+
+fn with(what: String, complaints: &str) -> String {
+    if complaints.is_empty() { what } else { format!("{what}: {complaints}") }
+}
+
+/// Reads up to a limit.
+fn read(from: impl Read, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    from.take(limit).read_to_end(&mut kept)?;
+    Ok(kept)
+}

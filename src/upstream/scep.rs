@@ -1,0 +1,447 @@
+//! Another SCEP server (RFC 8894) as the CA: NDES, a CA with SCEP in front, another Ravelin.
+//!
+//! The CSR is the device's and is handed on as it is: nobody but the device could change anything in it, its challengePassword included.
+//! So the CA either knows the challenge that the device brings ([`Trust::DeviceChallenge`]), or trusts our certificate
+//! ([`Trust::RaCertificate`]). Messages are signed with one configured key, and replies are encrypted to it: an order that waits is asked
+//! after with the same key, however often this process was started since.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::http::{Answer, Http};
+use super::remote::{Abilities, CallError, Connector, RemoteCa, RemoteError};
+use super::{IdempotencyKey, IssuanceOrder, Submission};
+use crate::algorithm::{ContentCipher, Digest};
+use crate::crypto::keystore;
+use crate::scep::client::{
+    Authority, Capabilities, ClientError, DeviceKey, Failure, Found, Identity, Options, Outcome, Outgoing, Pin, Query,
+    Transaction, crl_in,
+};
+use crate::scep::issuer_and::IssuerAndSerialNumber;
+use crate::scep::{FailInfo, MessageType};
+use crate::x509::crl::RevocationReason;
+use crate::x509::{Certificate, VerifiedCsr};
+
+/// What a SCEP server is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScepSettings {
+    /// Why the server lets a request in.
+    pub trust: Trust,
+    /// PEM: the certificate of the key that signs our messages.
+    pub certificate: PathBuf,
+    /// PEM: that key, RSA: replies are encrypted to it.
+    pub key: PathBuf,
+    /// Whether requests are sent as RenewalReq, not as PKCSReq.
+    pub renews: bool,
+    /// Whether the server answers a CertPoll for an order that it has, whatever became of it, and says badCertId for one that it
+    /// never had.
+    pub finds_again: bool,
+    /// Whether the server answers GetCRL.
+    pub gives_crl: bool,
+    /// How often orders that wait are asked after.
+    pub poll: Duration,
+    /// The digest of our messages, if not the best that the server names.
+    pub digest: Option<Digest>,
+    /// The cipher of our messages, if not the best that the server names.
+    pub cipher: Option<ContentCipher>,
+    /// Outdated digests that are taken in replies.
+    pub accept_digests: Vec<Digest>,
+    /// Outdated ciphers that are taken in replies.
+    pub accept_ciphers: Vec<ContentCipher>,
+    /// Where each CA is.
+    pub cas: BTreeMap<String, ScepCa>,
+}
+
+/// One CA of a SCEP server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScepCa {
+    /// What is added to the address.
+    pub path: Option<String>,
+    /// What GetCACert and GetCACaps name it by.
+    pub identifier: Option<String>,
+    /// PEM: the only certificates that requests may be encrypted to and replies signed with; those that lead to the CA, if not said.
+    pub recipients: Option<PathBuf>,
+}
+
+/// Why the server lets a request in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The device brings a challenge that the server knows.
+    DeviceChallenge,
+    /// Our certificate; it asks for no challenge.
+    RaCertificate,
+}
+
+/// A SCEP server.
+pub struct Scep {
+    http: Http,
+    settings: ScepSettings,
+    identity: Identity,
+    recipients: BTreeMap<String, Vec<Pin>>,
+    /// What the servers said of themselves.
+    known: Mutex<HashMap<String, (Instant, Server)>>,
+}
+
+/// What a server says of itself.
+#[derive(Clone)]
+struct Server {
+    capabilities: Arc<Capabilities>,
+    authority: Arc<Authority>,
+    options: Arc<Options>,
+    /// Whether it was said just now.
+    fresh: bool,
+}
+
+/// How long that is believed.
+const BELIEVED: Duration = Duration::from_secs(600);
+
+impl Scep {
+    /// Reads the certificate and its key. Blocks.
+    pub fn open(settings: &ScepSettings, passphrase: &str, http: Http) -> Result<Self, RemoteError> {
+        let failed = |path: &Path, why: &dyn std::fmt::Display| RemoteError::File {
+            path: path.display().to_string(),
+            why: why.to_string(),
+        };
+        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| failed(path, &error));
+        let certificate =
+            Certificate::from_pem(&read(&settings.certificate)?).map_err(|error| failed(&settings.certificate, &error))?;
+        let encrypted = read(&settings.key)?.contains("-----BEGIN ENCRYPTED ");
+        let pkcs8 =
+            keystore::read_key(&settings.key, encrypted.then_some(passphrase)).map_err(|error| failed(&settings.key, &error))?;
+        let key = DeviceKey::from_pkcs8(&pkcs8).map_err(|error| failed(&settings.key, &error))?;
+        if !key.algorithm().can_decrypt() {
+            return Err(failed(&settings.key, &"SCEP replies are encrypted to this key, so it has to be an RSA key"));
+        }
+        let identity = Identity::new(key, certificate)
+            .map_err(|_| failed(&settings.key, &format!("not the key of {}", settings.certificate.display())))?;
+        let mut recipients = BTreeMap::new();
+        for (name, ca) in &settings.cas {
+            if let Some(path) = &ca.recipients {
+                let certificates = Certificate::chain_from_pem(&read(path)?).map_err(|error| failed(path, &error))?;
+                let pins = certificates.into_iter().map(|certificate| Pin::Certificate(Box::new(certificate)));
+                recipients.insert(name.clone(), pins.collect());
+            }
+        }
+        Ok(Self { http, settings: settings.clone(), identity, recipients, known: Mutex::default() })
+    }
+
+    fn url(&self, ca: &RemoteCa, operation: &str, message: Option<&str>) -> String {
+        let path = self.settings.cas.get(ca.name()).and_then(|ca| ca.path.as_deref()).unwrap_or_default();
+        let base = format!("{}{path}", self.http.url());
+        let separator = if base.contains('?') { '&' } else { '?' };
+        let message = message.map(|text| format!("&message={}", utf8_percent_encode(text, NON_ALPHANUMERIC))).unwrap_or_default();
+        format!("{base}{separator}operation={operation}{message}")
+    }
+
+    async fn get(&self, ca: &RemoteCa, operation: &str) -> Result<Answer, CallError> {
+        let identifier = self.settings.cas.get(ca.name()).and_then(|ca| ca.identifier.as_deref());
+        let request = Request::get(self.url(ca, operation, identifier)).body(Bytes::new());
+        self.http.send(request.map_err(|error| CallError::Refused(error.to_string()))?).await
+    }
+
+    /// What the server says of itself, now or a while ago.
+    async fn server(&self, ca: &RemoteCa) -> Result<Server, CallError> {
+        if let Some((at, server)) = self.lock().get(ca.name())
+            && at.elapsed() < BELIEVED
+        {
+            return Ok(Server { fresh: false, ..server.clone() });
+        }
+        self.ask_server(ca).await
+    }
+
+    async fn ask_server(&self, ca: &RemoteCa) -> Result<Server, CallError> {
+        let capabilities = self.get(ca, "GetCACaps").await?;
+        // One that answers with an error has none (RFC 8894 section 3.5.2), unless it is down.
+        let capabilities = match capabilities.status {
+            StatusCode::OK => Capabilities::parse(&String::from_utf8_lossy(&capabilities.body)),
+            status if status.is_client_error() => Capabilities::default(),
+            _ => return Err(capabilities.success().err().unwrap_or_else(|| CallError::Unclear("GetCACaps".into()))),
+        };
+        let certificates = self.get(ca, "GetCACert").await?.success()?;
+        let pins = match self.recipients.get(ca.name()) {
+            Some(pins) => pins.clone(),
+            None => ca.chain().iter().map(|certificate| Pin::Certificate(Box::new((**certificate).clone()))).collect(),
+        };
+        let authority = Authority::read(&certificates.body, &pins, Timestamp::now())
+            .map_err(|error| CallError::Unclear(format!("GetCACert: {error}")))?;
+        let options = Options {
+            digest: self.settings.digest,
+            cipher: self.settings.cipher,
+            accept_digests: self.settings.accept_digests.clone(),
+            accept_ciphers: self.settings.accept_ciphers.clone(),
+            ..Options::default()
+        };
+        let server = Server {
+            capabilities: Arc::new(capabilities),
+            authority: Arc::new(authority),
+            options: Arc::new(options),
+            fresh: true,
+        };
+        self.lock().insert(ca.name().to_owned(), (Instant::now(), server.clone()));
+        Ok(server)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Server)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// PKIOperation.
+    async fn exchange(&self, ca: &RemoteCa, server: &Server, message: &[u8]) -> Result<Bytes, CallError> {
+        const OPERATION: &str = "PKIOperation";
+        let request = match server.capabilities.post() {
+            true => Request::post(self.url(ca, OPERATION, None))
+                .header(CONTENT_TYPE, "application/x-pki-message")
+                .body(Bytes::copy_from_slice(message)),
+            false => Request::get(self.url(ca, OPERATION, Some(&STANDARD.encode(message)))).body(Bytes::new()),
+        };
+        let answer = self.http.send(request.map_err(|error| CallError::Refused(error.to_string()))?).await?;
+        match answer.status {
+            // Somebody has to mend the address, or the way in, while devices wait: a refusal by the CA is a signed message.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                Err(CallError::not_taken(format!("{}: {}", answer.status, answer.excerpt())))
+            }
+            _ => Ok(answer.success()?.body),
+        }
+    }
+
+    /// The transaction of an order. Its messages are made anew each time, and belong together by their transactionID.
+    async fn transaction(&self, order: &IssuanceOrder, id: &str, server: &Server) -> Result<Transaction, CallError> {
+        let (csr, identity, id) = (zeroize::Zeroizing::new(order.csr.clone()), self.identity.clone(), id.to_owned());
+        let kind = if self.settings.renews { MessageType::RenewalReq } else { MessageType::PkcsReq };
+        let server = server.clone();
+        let made = blocking(move || {
+            let csr = VerifiedCsr::from_der(&csr)?;
+            Transaction::relayed(csr, identity, kind, id, server.authority, &server.capabilities, &server.options)
+        });
+        made.await.map_err(|error| CallError::not_taken(format!("the message cannot be made: {error}")))
+    }
+
+    /// Sends the request of an order.
+    async fn request(&self, ca: &RemoteCa, order: &IssuanceOrder, id: &str) -> Result<Submission, CallError> {
+        let harmless = |error: CallError| match error {
+            // Nothing but questions was sent so far.
+            CallError::Unclear(reason) | CallError::Refused(reason) => CallError::not_taken(reason),
+            not_taken => not_taken,
+        };
+        let server = self.server(ca).await.map_err(harmless)?;
+        let transaction = self.transaction(order, id, &server).await?;
+        if self.settings.trust == Trust::DeviceChallenge && transaction.csr().challenge_password().is_none() {
+            let reason = "the SCEP server wants the challenge of the device, and its CSR has none (most clients leave it out when they renew)";
+            return Err(CallError::Refused(reason.to_owned()));
+        }
+        let answer = self.exchange(ca, &server, transaction.outgoing().der()).await?;
+        let (outcome, now) = self.read_reply(ca, server.clone(), transaction, answer, None).await?;
+        if let Outcome::Failed(failure) = &outcome
+            && now.authority.encryption().der() != server.authority.encryption().der()
+        {
+            // What was encrypted to an earlier key it could not open, so it did not take it.
+            return Err(CallError::not_taken(format!("the server has another certificate by now ({})", describe(failure))));
+        }
+        Ok(self.submission(outcome, id))
+    }
+
+    /// Asks after the order of a transaction.
+    async fn cert_poll(&self, ca: &RemoteCa, order: &IssuanceOrder, id: &str) -> Result<Outcome, CallError> {
+        let server = self.server(ca).await?;
+        let transaction = self.transaction(order, id, &server).await?;
+        let asks = transaction.clone();
+        let poll = blocking(move || asks.poll_message()).await.map_err(|error| CallError::not_taken(error.to_string()))?;
+        let answer = self.exchange(ca, &server, poll.der()).await?;
+        Ok(self.read_reply(ca, server, transaction, answer, Some(poll)).await?.0)
+    }
+
+    /// Checks an answer to the request, or to another message of the transaction. Where that is no good, or a refusal, the server is
+    /// asked for its certificates again: it may have others by now. Gives also what it says of itself then.
+    async fn read_reply(
+        &self,
+        ca: &RemoteCa,
+        server: Server,
+        transaction: Transaction,
+        answer: Bytes,
+        other: Option<Outgoing>,
+    ) -> Result<(Outcome, Server), CallError> {
+        let try_open = async |transaction: Transaction| {
+            let (answer, other) = (answer.clone(), other.clone());
+            blocking(move || transaction.open(other.as_ref().unwrap_or(transaction.outgoing()), &answer)).await
+        };
+        let opened = try_open(transaction.clone()).await;
+        let unclear = |error: ClientError| CallError::Unclear(error.to_string());
+        if server.fresh || matches!(opened, Ok(Outcome::Issued(_) | Outcome::Pending)) {
+            return Ok((opened.map_err(unclear)?, server));
+        }
+        match (opened, self.ask_server(ca).await) {
+            (Ok(outcome), Ok(now)) => Ok((outcome, now)),
+            (Ok(_), Err(error)) => Err(CallError::Unclear(format!("a refusal, and then: {error}"))),
+            (Err(_), Ok(now)) => {
+                let transaction = transaction.with_authority(Arc::clone(&now.authority));
+                Ok((try_open(transaction).await.map_err(unclear)?, now))
+            }
+            (Err(error), Err(_)) => Err(unclear(error)),
+        }
+    }
+
+    fn submission(&self, outcome: Outcome, id: &str) -> Submission {
+        match outcome {
+            Outcome::Issued(issued) => Submission::Issued { certificate: Arc::new(issued.certificate), chain: Vec::new() },
+            Outcome::Pending => Submission::Waiting { reference: self.reference(id), retry_after: self.settings.poll },
+            Outcome::Failed(failure) => Submission::Rejected { reason: describe(&failure) },
+        }
+    }
+
+    /// What an order that waits is asked after by: its transactionID, and which key signed.
+    fn reference(&self, id: &str) -> String {
+        format!("{id} {}", self.key_name())
+    }
+
+    fn key_name(&self) -> String {
+        hex::encode(&crate::crypto::provider().digester.sha256(self.identity.certificate.spki())[..8])
+    }
+}
+
+#[async_trait]
+impl Connector for Scep {
+    fn abilities(&self, _ca: &RemoteCa) -> Abilities {
+        Abilities { can_wait: true, can_find_again: self.settings.finds_again, sees_challenge: true, ..Abilities::default() }
+    }
+
+    async fn submit(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
+        self.request(ca, order, &key.to_string()).await.unwrap_or_else(CallError::submission)
+    }
+
+    async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
+        let (id, key) = reference.split_once(' ').unwrap_or((reference, ""));
+        if key != self.key_name() {
+            return Submission::Unknown {
+                reason: format!(
+                    "the order waits under transactionID {id}, and was signed with another key than the one of `signer-key` now: \
+                     the server answers only to that"
+                ),
+            };
+        }
+        match self.cert_poll(ca, order, id).await {
+            Ok(Outcome::Failed(failure)) if failure.fail_info == Some(FailInfo::BadCertId) => Submission::Unknown {
+                reason: format!("the server does not know the order any more that waits under transactionID {id}"),
+            },
+            Ok(outcome) => self.submission(outcome, id),
+            Err(CallError::Refused(reason)) => CallError::Unclear(reason).still_waiting(reference),
+            Err(error) => error.still_waiting(reference),
+        }
+    }
+
+    async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
+        let id = key.to_string();
+        let unclear = |why: &dyn std::fmt::Display| Submission::Unknown {
+            reason: format!("the earlier request with transactionID {id} is not found again yet: {why}"),
+        };
+        match self.cert_poll(ca, order, &id).await {
+            Ok(Outcome::Failed(failure)) if failure.fail_info == Some(FailInfo::BadCertId) => {
+                // It has none under this transactionID; should it have lost it, the same ID goes out again.
+                self.submit(ca, order, key).await
+            }
+            Ok(Outcome::Failed(failure)) => unclear(&describe(&failure)),
+            Ok(outcome) => self.submission(outcome, &id),
+            Err(error) => unclear(&error),
+        }
+    }
+
+    async fn certificates(&self, ca: &RemoteCa) -> Result<Vec<Arc<Certificate>>, CallError> {
+        let server = self.ask_server(ca).await?;
+        Ok(server.authority.ca_certificates().map(|certificate| Arc::new(certificate.clone())).collect())
+    }
+
+    async fn check(&self, ca: &RemoteCa) -> Result<Vec<String>, CallError> {
+        let server = self.ask_server(ca).await?;
+        let mut wrong = Vec::new();
+        if self.settings.renews && !server.capabilities.renewal() {
+            wrong.push("`message` is RenewalReq, and the server does not name the capability Renewal".to_owned());
+        }
+        let encryption = server.authority.encryption();
+        if encryption.not_after() < Timestamp::now() {
+            wrong.push(format!("the certificate that requests are encrypted to ended {}", encryption.not_after()));
+        }
+        if let Err(error) = server.capabilities.digest(self.identity.key.algorithm())
+            && self.settings.digest.is_none()
+        {
+            wrong.push(error.to_string());
+        }
+        if let Err(error) = server.capabilities.cipher()
+            && self.settings.cipher.is_none()
+        {
+            wrong.push(error.to_string());
+        }
+        Ok(wrong)
+    }
+
+    async fn revoke(&self, _ca: &RemoteCa, _certificate: &Certificate, _reason: RevocationReason) -> Result<(), CallError> {
+        Err(CallError::Refused("SCEP has no revocation".to_owned()))
+    }
+
+    async fn crl(&self, ca: &RemoteCa) -> Result<Option<Vec<u8>>, CallError> {
+        if !self.settings.gives_crl {
+            return Ok(None);
+        }
+        let server = self.server(ca).await?;
+        // Servers go by the issuer; the serial number is that of a certificate that might be on the list.
+        let own = &self.identity.certificate;
+        let issuer = ca.certificate();
+        let serial = match own.issuer().matches(issuer.subject()) {
+            true => own.serial().to_vec(),
+            false => vec![1],
+        };
+        let wanted = IssuerAndSerialNumber { issuer: issuer.subject().der().to_vec(), serial };
+        let (identity, asked) = (self.identity.clone(), server.clone());
+        let query = blocking(move || {
+            Query::new(MessageType::GetCrl, identity, &wanted, asked.authority, &asked.capabilities, &asked.options)
+        });
+        let query = query.await.map_err(|error| CallError::not_taken(error.to_string()))?;
+        let answer = self.exchange(ca, &server, query.outgoing().der()).await?;
+        let found = blocking(move || match query.open(&answer)? {
+            Found::Found(content) => crl_in(&content, &server.authority).map(Ok),
+            Found::Failed(failure) => Ok(Err(failure)),
+        });
+        match found.await.map_err(|error| CallError::Unclear(error.to_string()))? {
+            Ok(crl) => Ok(Some(crl)),
+            Err(failure) => Err(CallError::Refused(describe(&failure))),
+        }
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
+        self.http.get(url).await.map(Vec::from)
+    }
+}
+
+/// A refusal in words.
+fn describe(failure: &Failure) -> String {
+    let code = match (failure.fail_info, failure.number) {
+        (Some(known), _) => known.name().to_owned(),
+        (None, Some(number)) => format!("failInfo {number}"),
+        (None, None) => "no failInfo".to_owned(),
+    };
+    let text: String = failure.text.iter().flat_map(|text| text.chars()).filter(|c| !c.is_control()).take(200).collect();
+    match text.is_empty() {
+        true => format!("the SCEP server refuses: {code}"),
+        false => format!("the SCEP server refuses: {code}, {text:?}"),
+    }
+}
+
+/// Runs slow work off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ClientError> + Send + 'static) -> Result<T, ClientError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
