@@ -114,6 +114,11 @@ pub trait UpstreamCa: Send + Sync {
         Ok(None)
     }
 
+    /// What the last [`check_online`](Self::check_online) found worth a look that stops nothing.
+    fn remarks(&self, _ca: &str) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The ability to revoke, where there is one.
     fn revoke(&self) -> Option<&dyn Revoke> {
         None

@@ -38,9 +38,15 @@ impl CheckConfigArgs {
         if self.online {
             let upstreams: Vec<_> = snapshot.upstreams.values().cloned().collect();
             let found = online::check(&config, &upstreams, PATIENCE).await;
-            if found.has_errors() {
+            if !found.is_empty() {
                 eprintln!("{}", instance::report(&found));
-                let only_away = found.iter().all(|finding| finding.code == online::UNREACHABLE);
+            }
+            if self.deny_warnings && !found.is_empty() && !found.has_errors() {
+                return Err(Failed::config("upstreams have remarks, and --deny-warnings is set"));
+            }
+            if found.has_errors() {
+                let told = |code: &str| found.iter().any(|finding| finding.code == code);
+                let only_away = told(online::UNREACHABLE) && !told(online::WRONG);
                 return Err(match only_away {
                     true => Failed::unavailable("not every upstream can be reached"),
                     false => Failed::config("not every upstream is as it is configured"),

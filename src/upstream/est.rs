@@ -10,8 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
@@ -21,16 +19,15 @@ use super::http::{Answer, Http, basic};
 use super::remote::{Abilities, CallError, Connector, RemoteCa, RemoteError};
 use super::secret::SecretSource;
 use super::{IdempotencyKey, IssuanceOrder, Submission};
-use crate::algorithm::{KeyAlgorithm, KeyRule};
-use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
+use crate::x509::{Certificate, VerifiedCsr};
 
 mod bodies;
 mod csr_attributes;
 #[cfg(test)]
 mod tests;
 
-use csr_attributes::{CsrAttributes, WantedKey};
+use csr_attributes::CsrAttributes;
 
 /// What an EST server is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +68,8 @@ pub struct Est {
     repeats: Repeats,
     longest_wait: Duration,
     labels: BTreeMap<String, Option<String>>,
-    /// The keys that the server wanted when it was asked last, by CA.
-    wanted: Mutex<BTreeMap<String, Vec<KeyRule>>>,
+    /// What there was to remark when the server was checked last, by CA.
+    remarks: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 const WELL_KNOWN: &str = "/.well-known/est";
@@ -82,6 +79,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What a waiting order is called: EST has no name for it.
 const REFERENCE: &str = "simpleenroll";
+
+const NOT_AN_RA: &str = "the server does not accept us as an RA: look at the credentials";
+
+/// Servers take a challengePassword for what ties the request to the TLS connection (RFC 7030 section 3.5), unless an RA is at its other end.
+const NOT_AN_RA_OR_CHALLENGE: &str = "the server does not accept us as an RA: look at the credentials; the request has a challenge, which many \
+     servers let pass only from a client certificate with the extended key usage id-kp-cmcRA";
 
 impl Est {
     /// Reads the password.
@@ -95,7 +98,7 @@ impl Est {
         };
         let base = format!("{}{WELL_KNOWN}", http.url().trim_end_matches(WELL_KNOWN));
         let (repeats, longest_wait, labels) = (settings.repeats, settings.longest_wait, settings.labels.clone());
-        Ok(Self { http, base, authorization, repeats, longest_wait, labels, wanted: Mutex::default() })
+        Ok(Self { http, base, authorization, repeats, longest_wait, labels, remarks: Mutex::default() })
     }
 
     fn url(&self, ca: &RemoteCa, operation: &str) -> String {
@@ -122,7 +125,7 @@ impl Est {
     /// stays, and is sent again when somebody has mended it.
     async fn enroll(&self, ca: &RemoteCa, order: &IssuanceOrder) -> Result<Submission, CallError> {
         let url = self.url(ca, "simpleenroll");
-        let body = Bytes::from(STANDARD.encode(&order.csr));
+        let body = Bytes::from(bodies::base64_lines(&order.csr));
         let answer = self.send(Method::POST, &url, "application/pkcs7-mime", Some(body)).await?;
         match answer.status {
             StatusCode::ACCEPTED => {
@@ -131,7 +134,8 @@ impl Est {
             }
             StatusCode::OK => issued(order, &bodies::certificates(&answer)?),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.ours(&url, &answer, "the server does not accept us as an RA: look at the credentials"))
+                let has_challenge = VerifiedCsr::from_der(&order.csr).is_ok_and(|csr| csr.challenge_password().is_some());
+                Err(self.ours(&url, &answer, if has_challenge { NOT_AN_RA_OR_CHALLENGE } else { NOT_AN_RA }))
             }
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
                 Err(self.ours(&url, &answer, "there is no enrollment at this address: look at `url` and `label`"))
@@ -168,8 +172,16 @@ impl Est {
         CsrAttributes::read(&der).map(Some).map_err(|error| unclear(&error))
     }
 
-    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<KeyRule>>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What a server wants of requests, as remarks: it may take others, and who does not ask does not know.
+    async fn demands(&self, ca: &RemoteCa) -> Vec<String> {
+        match self.csr_attributes(ca).await {
+            Ok(attributes) => attributes.unwrap_or_default().demands(),
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    fn remarked(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<String>>> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,9 +210,8 @@ fn issued(order: &IssuanceOrder, told: &[Arc<Certificate>]) -> Result<Submission
 
 #[async_trait]
 impl Connector for Est {
-    fn abilities(&self, ca: &RemoteCa) -> Abilities {
+    fn abilities(&self, _ca: &RemoteCa) -> Abilities {
         Abilities {
-            subject_keys: self.wanted().get(ca.name()).cloned(),
             can_wait: true,
             can_find_again: self.repeats == Repeats::SameCertificate,
             sees_challenge: true,
@@ -228,24 +239,12 @@ impl Connector for Est {
     }
 
     async fn check(&self, ca: &RemoteCa) -> Result<Vec<String>, CallError> {
+        let remarks = self.demands(ca).await.into_iter().map(|demand| format!("csrattrs: {demand}")).collect();
+        self.remarked().insert(ca.name().to_owned(), remarks);
         let mut findings = Vec::new();
-        match self.csr_attributes(ca).await {
-            Ok(Some(mut attributes)) => {
-                // A key that we know is compared with what profiles accept, like any other ability.
-                let rules = attributes.key.as_ref().and_then(rules);
-                if let Some(rules) = rules {
-                    attributes.key = None;
-                    self.wanted().insert(ca.name().to_owned(), rules);
-                }
-                findings.extend(attributes.demands().into_iter().map(|demand| format!("csrattrs: {demand}")));
-            }
-            Ok(None) => {}
-            Err(CallError::NotTaken { reason, .. }) => findings.push(format!("csrattrs: {reason}")),
-            Err(error) => findings.push(format!("csrattrs: {error}")),
-        }
         // What is no request at all shows whether we are let in: it is looked at last.
         let url = self.url(ca, "simpleenroll");
-        let empty = Bytes::from(STANDARD.encode([0x30, 0x00]));
+        let empty = Bytes::from(bodies::base64_lines(&[0x30, 0x00]));
         let answer = self.send(Method::POST, &url, "application/pkcs7-mime", Some(empty)).await?;
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -260,6 +259,10 @@ impl Connector for Est {
             _ => {}
         }
         Ok(findings)
+    }
+
+    fn remarks(&self, ca: &RemoteCa) -> Vec<String> {
+        self.remarked().get(ca.name()).cloned().unwrap_or_default()
     }
 
     async fn revoke(&self, _ca: &RemoteCa, _certificate: &Certificate, _reason: RevocationReason) -> Result<(), CallError> {
@@ -278,15 +281,4 @@ fn at(url: &str, error: CallError) -> CallError {
         CallError::Unclear(reason) => CallError::Unclear(format!("{url}: {reason}")),
         CallError::Refused(reason) => CallError::Refused(format!("{url}: {reason}")),
     }
-}
-
-fn rules(wanted: &WantedKey) -> Option<Vec<KeyRule>> {
-    Some(match wanted {
-        WantedKey::Known(key) => vec![KeyRule::Exactly(*key)],
-        WantedKey::Rsa => vec![KeyRule::RsaRange { min: 1024, max: 16384 }],
-        WantedKey::Ec => {
-            [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::EcdsaP521].map(KeyRule::Exactly).to_vec()
-        }
-        WantedKey::Other(_) => return None,
-    })
 }

@@ -169,7 +169,7 @@ impl Http {
                 return Err(CallError::Unclear(format!(
                     "{}, then the answer broke off: {}",
                     head.status,
-                    failure::with_causes(&*error)
+                    failure::of_broken(&*error)
                 )));
             }
         };

@@ -70,6 +70,11 @@ pub trait Connector: Send + Sync {
         Ok(None)
     }
 
+    /// What the last [`check`](Self::check) found worth a look that stops nothing.
+    fn remarks(&self, _ca: &RemoteCa) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Revokes a certificate; called only where [`Abilities::can_revoke`] says so. Revoking it again is no error.
     async fn revoke(&self, ca: &RemoteCa, certificate: &Certificate, reason: RevocationReason) -> Result<(), CallError>;
 
@@ -281,6 +286,10 @@ impl UpstreamCa for Remote {
 
     async fn subject_keys_online(&self, ca: &str) -> Result<Option<Vec<KeyRule>>, UpstreamError> {
         self.connector.subject_keys(self.known(ca)?).await.map_err(self.failed())
+    }
+
+    fn remarks(&self, ca: &str) -> Vec<String> {
+        self.ca(ca).map(|ca| self.connector.remarks(ca)).unwrap_or_default()
     }
 
     fn revoke(&self) -> Option<&dyn Revoke> {

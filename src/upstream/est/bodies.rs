@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::scep::certs_only::CertsOnly;
@@ -33,8 +34,9 @@ pub(super) fn certificates(answer: &Answer) -> Result<Vec<Arc<Certificate>>, Cal
         None if parts.is_empty() => &answer.body[..],
         None => return Err(unclear(&"no part of it is application/pkcs7-mime")),
     };
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    if text.contains("-----BEGIN CERTIFICATE-----") {
+    let text = std::str::from_utf8(body).unwrap_or_default().trim_start();
+    // Nothing but that: a page for people may show certificates too.
+    if text.starts_with("-----BEGIN CERTIFICATE-----") {
         return collect(pem::read(text, "CERTIFICATE").map_err(|error| unclear(&error))?.iter().map(Vec::as_slice), &unclear);
     }
     let message = der(body).map_err(|error| unclear(&error))?;
@@ -63,8 +65,23 @@ pub(super) fn der(body: &[u8]) -> Result<Vec<u8>, String> {
             return Ok(message);
         }
     }
-    let compact: Vec<u8> = body.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();
+    // There are servers that send the NUL at the end of a string of C.
+    let compact: Vec<u8> = body.iter().copied().filter(|octet| !octet.is_ascii_whitespace() && *octet != 0).collect();
     LAX.decode(compact).map_err(|error| error.to_string())
+}
+
+/// Base64 in lines: RFC 8951 wants servers to take it with or without breaks, and those built on OpenSSL take it only with.
+pub(super) fn base64_lines(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut lines = String::with_capacity(encoded.len() + encoded.len() / 64 + 1);
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        lines.push_str(line);
+        lines.push('\n');
+        rest = after;
+    }
+    lines
 }
 
 /// A part of a multipart body (RFC 2046 section 5.1).

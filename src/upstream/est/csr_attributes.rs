@@ -87,6 +87,7 @@ impl CsrAttributes {
             EC => self.key = Some(WantedKey::Ec),
             other => match key_by_oid(other) {
                 Some(key) => self.key = Some(WantedKey::Known(key)),
+                None if matches!(key_of_curve(other), WantedKey::Known(_)) => self.key = Some(key_of_curve(other)),
                 // What RFC 7030 calls a hint at a digest is none of the device's doing here: an RA cannot sign anew.
                 None if is_signature(other) => {}
                 None => drop(self.attributes.insert(other.to_owned())),
@@ -280,6 +281,7 @@ mod tests {
         assert_eq!(of(oid(EC)), WantedKey::Ec);
         let ml_dsa = crate::algorithm::SignatureAlgorithm::MlDsa65.identifier().oid.to_string();
         assert_eq!(of(oid(&ml_dsa)), WantedKey::Known(KeyAlgorithm::MlDsa65));
+        assert_eq!(of(oid("1.3.132.0.34")), WantedKey::Known(KeyAlgorithm::EcdsaP384));
         assert_eq!(read(&[oid("1.2.3.4")]).attributes.len(), 1);
     }
 

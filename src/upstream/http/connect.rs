@@ -109,7 +109,10 @@ impl Inner {
         };
         match is_tls {
             false => Ok(Stream { io: Io::Plain(tcp), is_proxied }),
-            true => self.handshake(tcp.into_inner(), uri).await.map(|tls| Stream { io: Io::Tls(TokioIo::new(tls)), is_proxied }),
+            true => self
+                .handshake(tcp.into_inner(), uri)
+                .await
+                .map(|tls| Stream { io: Io::Tls(Box::new(TokioIo::new(tls))), is_proxied }),
         }
     }
 
@@ -201,7 +204,7 @@ pub(super) struct Stream {
 
 enum Io {
     Plain(TokioIo<TcpStream>),
-    Tls(TokioIo<TlsStream<TcpStream>>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
 impl Connection for Stream {

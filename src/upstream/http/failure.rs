@@ -55,7 +55,17 @@ pub(super) fn of_exchange(error: &hyper_util::client::legacy::Error, is_tls13: b
         Some(rustls::Error::AlertReceived(alert)) if is_tls13 && is_about_us(*alert) => {
             CallError::not_taken(format!("the server does not take our TLS client certificate: {}", alert_name(*alert)))
         }
-        _ => CallError::Unclear(told),
+        _ => CallError::Unclear(of_broken(error)),
+    }
+}
+
+/// What became of a connection over which a request was sent.
+pub(super) fn of_broken(error: &(dyn Error + 'static)) -> String {
+    let ended = |error: &io::Error| matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+    let is_incomplete = find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
+    match causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(ended) || is_incomplete {
+        true => "the connection ended before the answer was there".to_owned(),
+        false => with_causes(error),
     }
 }
 
