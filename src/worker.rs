@@ -214,7 +214,11 @@ impl Worker {
     /// How long there is nothing to do, unless something happens.
     fn nap(&self) -> Duration {
         // Never none at all: a clock may be coarse.
-        self.gates().iter().filter_map(|gate| gate.next_look()).min().map_or(TICK, |nap| nap.clamp(Duration::from_millis(1), TICK))
+        self.gates()
+            .iter()
+            .filter_map(|gate| gate.next_look())
+            .min()
+            .map_or(TICK, |nap| nap.clamp(Duration::from_millis(1), TICK))
     }
 
     fn places_of(&self, upstream: &str) -> Arc<Semaphore> {

@@ -76,7 +76,8 @@ impl PendingCommand {
                     output::json(&json!({ "transactions": all }));
                     return Ok(Exit::Ok);
                 }
-                let mut table = output::Table::new(&["ID", "STATE", "GROUP", "SUBJECT", "RECEIVED", "SOURCE", "ISSUER", "DETAIL"]);
+                let mut table =
+                    output::Table::new(&["ID", "STATE", "GROUP", "SUBJECT", "RECEIVED", "SOURCE", "ISSUER", "DETAIL"]);
                 for one in &all {
                     table.row([
                         output::text(one, "id"),
@@ -106,14 +107,19 @@ impl PendingCommand {
                 }
             }
             PendingCommand::Adopt { id, certificate } => {
-                let bytes = std::fs::read(&certificate).map_err(|error| Failed::new(format!("{}: {error}", certificate.display())))?;
+                let bytes =
+                    std::fs::read(&certificate).map_err(|error| Failed::new(format!("{}: {error}", certificate.display())))?;
                 let pem = match Certificate::from_der(&bytes) {
                     Ok(certificate) => certificate.to_pem(),
                     Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
                 };
                 let done =
                     connection.post(&format!("/v1/transactions/{}/adopt", segment(&id)), &json!({ "certificate": pem })).await?;
-                output::print(&format!("Adopted for {}: it is {} now.\n", output::text(&done, "id"), output::text(&done, "state")));
+                output::print(&format!(
+                    "Adopted for {}: it is {} now.\n",
+                    output::text(&done, "id"),
+                    output::text(&done, "state")
+                ));
             }
             PendingCommand::Approve { id } => {
                 let done = connection.post(&format!("/v1/transactions/{}/approve", segment(&id)), &json!({})).await?;

@@ -217,7 +217,8 @@ impl Checks<'_> {
                 true if self.is_local(upstream) => {
                     format!("make one that does, with `ravelin ca create --profile {}`, and name it in `issuer`", profile.name)
                 }
-                true => "no CA behind a network can be told to; only an embedded one (kind = \"local\") makes such certificates".to_owned(),
+                true => "no CA behind a network can be told to; only an embedded one (kind = \"local\") makes such certificates"
+                    .to_owned(),
                 false => format!("it makes {}", known.join(", ")),
             };
             self.at(Diagnostic::error("issuer-cannot", message).help(help), profile, "alternative");
@@ -363,9 +364,13 @@ impl Checks<'_> {
         }
         let shared = group.challenges.iter().any(|way| matches!(way, ChallengePolicy::Shared(_)));
         if issuer.sees_challenge && shared {
-            let message = format!("CA `{ca}` of upstream `{}` is sent CSRs as they are, with the challenge that all devices of group `{}` share", at.upstream, group.name);
+            let message = format!(
+                "CA `{ca}` of upstream `{}` is sent CSRs as they are, with the challenge that all devices of group `{}` share",
+                at.upstream, group.name
+            );
             let finding = match group.allow_challenge_upstream {
-                true => Diagnostic::warning("challenge-upstream", message).help("whoever runs that CA can enroll as any of these devices"),
+                true => Diagnostic::warning("challenge-upstream", message)
+                    .help("whoever runs that CA can enroll as any of these devices"),
                 false => Diagnostic::error("challenge-upstream", message).help(
                     "whoever runs that CA could enroll as any of these devices: take one-time challenges, or say \
                      allow-challenge-upstream = true in [authenticate]",
@@ -504,13 +509,9 @@ mod tests {
         let unable =
             Capabilities { overrides_subject: false, overrides_subject_alt_names: false, overrides_usages: false, ..able() };
         let report = findings(&rewrite, PROFILE, unable);
-        for part in [
-            "policies/devices.toml:5:",
-            "policies/devices.toml:6:",
-            "another subject",
-            "add alternative",
-            "leave alternative",
-        ] {
+        for part in
+            ["policies/devices.toml:5:", "policies/devices.toml:6:", "another subject", "add alternative", "leave alternative"]
+        {
             assert!(report.contains(part), "{part} is not in\n{report}");
         }
         for (from, to, place, what) in [

@@ -251,7 +251,7 @@ fn limits(table: &Reader<'_>) -> Limits {
     let rate =
         table.parsed("rate", |text| super::value::limit(text).map(|limit| f64::from(limit.count) / limit.period.as_secs_f64()));
     Limits {
-        rate: rate.map(|rate| Rate { per_second: rate.value, burst: burst.unwrap_or_else(|| rate.value.max(1.0)) }),
+        rate: rate.map(|rate| Rate { per_second: rate.value, burst: burst.unwrap_or(1.0) }),
         places: count("connections", 16),
         queue: count("queue", 10_000),
         trip_after: table.integer("trip-after", 1, 1_000_000).map_or(5, |count| count as u32),

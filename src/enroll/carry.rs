@@ -14,9 +14,7 @@ use super::inspect::{Allowed, inspect};
 use super::pair::{self, First};
 use super::stage::Settled;
 use super::{EnrollError, IssuedCertificate, Outcome, RejectionCode, Reply, backoff, failover, fault, stray};
-use crate::inventory::{
-    Attempt, AttemptResult, AttemptState, AuditEvent, CertificateRecord, Concluded, Conclusion, Transaction,
-};
+use crate::inventory::{Attempt, AttemptResult, AttemptState, AuditEvent, CertificateRecord, Concluded, Conclusion, Transaction};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
 use crate::x509::Certificate;
@@ -219,7 +217,9 @@ async fn take(
             if work.order.sibling.is_some() {
                 return first_of_pair(core, work, record, event).await;
             }
-            let keep_secret = encoded.is_none();
+            // A client that lost patience with a CA asks by another message: its reply is still to be made.
+            let may_be_late = core.gate_of(&work.snapshot, upstream.name()).is_some();
+            let keep_secret = encoded.is_none() || may_be_late;
             let result = AttemptResult::Issued { certificate: Arc::new(record), keep_secret };
             conclude(core, &work, result, Some((outcome, encoded)), vec![event]).await.map(Leg::settled)
         }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::EnrollError;
+use super::carry::Work;
 use super::core::Core;
 use super::gate::{Entry, Gate};
 use super::issue::fields;
 use super::operate::stored_order;
-use super::carry::Work;
 use crate::algorithm::IssuerRef;
 use crate::inventory::{Attempt, AuditEvent, TransactionId};
 use crate::snapshot::Snapshot;
@@ -39,8 +39,7 @@ pub(super) fn start(core: &Core, snapshot: &Snapshot, order: &IssuanceOrder, id:
     if order.failover.is_empty() && core.gate_of(snapshot, &order.issuer.upstream).is_none() {
         return Ok(Start { id, issuer: order.issuer.clone(), entry: None });
     }
-    let gates: Vec<_> =
-        ranked(order, id).into_iter().map(|issuer| (issuer, core.gate_of(snapshot, &issuer.upstream))).collect();
+    let gates: Vec<_> = ranked(order, id).into_iter().map(|issuer| (issuer, core.gate_of(snapshot, &issuer.upstream))).collect();
     let is_shut = |gate: &Option<Arc<Gate>>| gate.as_ref().is_some_and(|gate| gate.is_shut());
     let (shut, open): (Vec<_>, Vec<_>) = gates.into_iter().partition(|(_, gate)| is_shut(gate));
     for (issuer, gate) in open.into_iter().chain(shut) {

@@ -4,8 +4,16 @@
 //! sleeps for ever; the test then sends SIGKILL. In release builds there is nothing here.
 
 /// All points, in the order in which an enrollment passes them.
-pub const POINTS: &[&str] =
-    &["received", "before-open", "after-open", "before-submit", "after-submit", "before-conclude", "after-conclude", "before-reply"];
+pub const POINTS: &[&str] = &[
+    "received",
+    "before-open",
+    "after-open",
+    "before-submit",
+    "after-submit",
+    "before-conclude",
+    "after-conclude",
+    "before-reply",
+];
 
 /// The points between the two certificates of a pair, which other enrollments do not pass.
 pub const POINTS_OF_PAIRS: &[&str] = &["before-first-of-pair", "after-first-of-pair"];

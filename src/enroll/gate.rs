@@ -297,7 +297,8 @@ impl State {
         if self.limits != limits {
             self.fill(Instant::now());
             self.limits = limits;
-            self.tokens = limits.rate.map_or(f64::INFINITY, |rate| if self.tokens.is_finite() { self.tokens } else { rate.burst });
+            self.tokens =
+                limits.rate.map_or(f64::INFINITY, |rate| if self.tokens.is_finite() { self.tokens } else { rate.burst });
             self.fill(self.filled_at);
         }
     }

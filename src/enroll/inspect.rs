@@ -151,7 +151,9 @@ fn allowed_usages(order: &IssuanceOrder, certificate: &Certificate) -> Result<()
 
 fn no_others(usages: &[ObjectIdentifier], known: &[String], word: &str) -> Result<(), String> {
     match usages.iter().find(|usage| !known.contains(&usage.to_string())) {
-        Some(any) if *any == ANY_EXTENDED_KEY_USAGE => Err(format!("it may be used for all (anyExtendedKeyUsage), which was not {word}")),
+        Some(any) if *any == ANY_EXTENDED_KEY_USAGE => {
+            Err(format!("it may be used for all (anyExtendedKeyUsage), which was not {word}"))
+        }
         Some(other) => Err(format!("it has the extended key usage {}, which was not {word}", extended_key_usage_name(other))),
         None => Ok(()),
     }
@@ -179,7 +181,9 @@ fn path<'a>(allowed: &Allowed<'_>, certificate: &Certificate, chain: &'a [Arc<Ce
     is_allowed_to_sign(last)?;
     match allowed.anchors.iter().any(|anchor| signed_by(last, anchor).is_ok()) {
         true => Ok(ca),
-        false => Err(format!("its chain ends with {}, which leads to no certificate that is configured for the CA", last.subject())),
+        false => {
+            Err(format!("its chain ends with {}, which leads to no certificate that is configured for the CA", last.subject()))
+        }
     }
 }
 

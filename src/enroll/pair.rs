@@ -8,9 +8,9 @@
 
 use std::sync::Arc;
 
-use super::{EnrollError, failover};
-use super::core::{Core, LEASE, after};
 use super::carry::Work;
+use super::core::{Core, LEASE, after};
+use super::{EnrollError, failover};
 use crate::algorithm::IssuerRef;
 use crate::crypto::provider;
 use crate::inventory::{Attempt, AttemptId, AttemptState, Transaction};

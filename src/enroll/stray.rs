@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::core::Core;
 use super::carry::Work;
 use super::conclude::event_of;
+use super::core::Core;
 use crate::inventory::CertificateRecord;
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;

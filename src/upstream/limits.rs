@@ -28,7 +28,8 @@ pub struct Rate {
 
 impl Limits {
     /// An issuer within the process.
-    pub const NONE: Limits = Limits { rate: None, places: usize::MAX, queue: usize::MAX, trip_after: u32::MAX, cooldown: Duration::ZERO };
+    pub const NONE: Limits =
+        Limits { rate: None, places: usize::MAX, queue: usize::MAX, trip_after: u32::MAX, cooldown: Duration::ZERO };
 }
 
 impl Eq for Limits {}

@@ -37,7 +37,12 @@ pub(super) const UPSTREAM: &[Key] = &[
     key("kind", "name", "", "What it is."),
     key("ca", "array of tables", "*required*", "Its CAs, one table each: `[[upstream.ca]]`."),
     key("rate", "limit", "none", "How many orders it is sent: `7/second`, `600/minute`."),
-    key("burst", "integer", "what `rate` gives in a second", "How many orders may come at once after a rest."),
+    key(
+        "burst",
+        "integer",
+        "`1`",
+        "How many orders may come at once after a rest, and more than `rate` in the second that follows.",
+    ),
     key("connections", "integer", "`16`", "Orders under way at a time."),
     key(
         "queue",

@@ -118,8 +118,16 @@ fn usages_are_what_was_ordered_or_what_is_allowed() {
         (usages(&[ID_KP_CLIENT_AUTH]), "", ""),
         (usages(&[]), "used for all", ""),
         (usages(&[server]), "serverAuth, which was not ordered", ""),
-        (usages(&[ID_KP_CLIENT_AUTH, ID_KP_CODE_SIGNING]), "codeSigning, which was not ordered", "codeSigning, which was not allowed"),
-        (usages(&[ANY_EXTENDED_KEY_USAGE]), "anyExtendedKeyUsage), which was not ordered", "anyExtendedKeyUsage), which was not allowed"),
+        (
+            usages(&[ID_KP_CLIENT_AUTH, ID_KP_CODE_SIGNING]),
+            "codeSigning, which was not ordered",
+            "codeSigning, which was not allowed",
+        ),
+        (
+            usages(&[ANY_EXTENDED_KEY_USAGE]),
+            "anyExtendedKeyUsage), which was not ordered",
+            "anyExtendedKeyUsage), which was not allowed",
+        ),
     ] {
         for (issuer, part) in [(able(), ordered), (deciding(), allowed)] {
             match part {

@@ -120,10 +120,8 @@ pub(crate) async fn waiting_and_unclear_attempts_stay_open(store: Store) {
     let new = new(1);
     opened(&store, &new).await;
     let message = [7; 32];
-    let wait = |result: AttemptResult| Conclusion {
-        reply: Some((message, Bytes::from_static(b"pending"))),
-        ..concluded(&new, result)
-    };
+    let wait =
+        |result: AttemptResult| Conclusion { reply: Some((message, Bytes::from_static(b"pending"))), ..concluded(&new, result) };
     let only = async || -> Attempt {
         let [attempt] = &store.attempts(new.transaction.id).await.expect("reads")[..] else { panic!("one attempt") };
         attempt.clone()

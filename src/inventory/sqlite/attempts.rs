@@ -10,8 +10,8 @@ use super::writer::Write;
 use super::{certificates, challenges, transactions};
 use crate::algorithm::IssuerRef;
 use crate::inventory::{
-    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, InventoryError, Transaction, TransactionId,
-    TransactionState,
+    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, InventoryError, Transaction,
+    TransactionId, TransactionState,
 };
 
 /// Writes what became of an attempt, and of its transaction with it.
@@ -253,7 +253,9 @@ pub(super) fn movable(
         let attempt = connection
             .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
             .query_row(params![number, attempt], rows::attempt)?;
-        found.extend(transactions::by_id(connection, TransactionId(uuid::Uuid::from_bytes(transaction)))?.map(|row| (row, attempt)));
+        found.extend(
+            transactions::by_id(connection, TransactionId(uuid::Uuid::from_bytes(transaction)))?.map(|row| (row, attempt)),
+        );
     }
     Ok(found)
 }

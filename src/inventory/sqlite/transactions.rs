@@ -6,8 +6,8 @@ use super::rows::{self, damaged, renews, select_transaction, time};
 use super::writer::Write;
 use super::{attempts, challenges};
 use crate::inventory::{
-    Attempt, DeviceLimit, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, Transaction,
-    TransactionId, TransactionKey, TransactionState,
+    Attempt, DeviceLimit, InventoryError, Known, NewTransaction, Opened, RefusedTransaction, Transaction, TransactionId,
+    TransactionKey, TransactionState,
 };
 
 /// What is already known of a request.
