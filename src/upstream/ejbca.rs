@@ -34,7 +34,7 @@ mod tests;
 
 pub use template::NameTemplate;
 
-use search::Searches;
+use search::{Searches, Trace};
 
 /// What an EJBCA is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Ejbca {
     fn outcome(&self, order: &IssuanceOrder, key: &IdempotencyKey, answer: &Answer) -> Result<Submission, CallError> {
         if answer.status == StatusCode::ACCEPTED {
             let waiting: api::Approval = api::read(answer)?;
-            let reference = Reference { request: waiting.request_id, key: *key }.to_string();
+            let reference = Reference::Approval { request: waiting.request_id, key: *key }.to_string();
             return Ok(Submission::Waiting { reference, retry_after: self.poll_interval });
         }
         let issued: api::Issued = api::read(answer)?;
@@ -217,13 +217,19 @@ impl Ejbca {
     }
 
     /// Takes the certificate of an order that was approved.
-    async fn finalize(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &Reference) -> Result<Submission, CallError> {
-        let username = self.at(ca)?.username.fill(order, &reference.key).map_err(CallError::Refused)?;
+    async fn finalize(
+        &self,
+        ca: &RemoteCa,
+        order: &IssuanceOrder,
+        request: i64,
+        key: &IdempotencyKey,
+    ) -> Result<Submission, CallError> {
+        let username = self.at(ca)?.username.fill(order, key).map_err(CallError::Refused)?;
         let code = self.code(&username);
         let body = api::Finalize { response_format: "DER", password: &code };
-        let path = format!("/v1/certificate/{}/finalize", reference.request);
+        let path = format!("/v1/certificate/{request}/finalize");
         let answer = self.call(Method::POST, &path, Some(&body)).await?;
-        self.outcome(order, &reference.key, &answer)
+        self.outcome(order, key, &answer)
     }
 
     /// The subject of a CA as it stands in paths.
@@ -258,13 +264,15 @@ impl Connector for Ejbca {
     }
 
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        let Ok(waiting) = reference.parse::<Reference>() else {
-            return Submission::Unknown { reason: format!("{reference:?} is no reference of EJBCA") };
+        let (request, key) = match reference.parse() {
+            Ok(Reference::Approval { request, key }) => (request, key),
+            Ok(Reference::Sent { key }) => return self.find(ca, order, &key).await,
+            Err(()) => return Submission::Unknown { reason: format!("{reference:?} is no reference of EJBCA") },
         };
-        match self.finalize(ca, order, &waiting).await {
+        match self.finalize(ca, order, request, &key).await {
             Ok(submission) => submission,
             // It says so too where the answer to an earlier call was lost, which took the certificate.
-            Err(CallError::Refused(reason)) => match self.refused(ca, order, &waiting.key, reason).await {
+            Err(CallError::Refused(reason)) => match self.refused(ca, order, &key, reason).await {
                 Submission::Unknown { reason } => CallError::Unclear(reason).still_waiting(reference),
                 outcome => outcome,
             },
@@ -273,11 +281,21 @@ impl Connector for Ejbca {
     }
 
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
-        match self.surely_absent(ca, order, key).await {
-            Ok(None) => self.enroll_surely(ca, order, key).await,
-            Ok(Some(found)) => {
+        let later = |retry_after| Submission::Waiting { reference: Reference::Sent { key: *key }.to_string(), retry_after };
+        match self.trace(ca, order, key).await {
+            Ok(Trace::Found(found)) => {
                 self.searches.settled(key);
                 found
+            }
+            Ok(Trace::Absent) => self.enroll_surely(ca, order, key).await,
+            Ok(Trace::TooEarly(rest)) => later(rest),
+            Ok(Trace::Blind) => {
+                tracing::warn!(
+                    upstream_ca = ca.name(),
+                    "EJBCA shows us no certificate at all of this CA and its profiles, so that finding none of an order proves nothing, \
+                     and it is not sent again: may our role search there?"
+                );
+                later(self.poll_interval)
             }
             // Whatever keeps us from finding out, the earlier submission may have arrived.
             Err(error) => Submission::Unknown { reason: error.to_string() },
@@ -333,16 +351,23 @@ impl Connector for Ejbca {
     }
 }
 
-/// What an order that waits is asked after by: the approval request, and the key of the attempt.
+/// What an order that waits is asked after by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reference {
-    request: i64,
-    key: IdempotencyKey,
+enum Reference {
+    /// An administrator has to approve; the key is that of the attempt.
+    Approval { request: i64, key: IdempotencyKey },
+    /// It was sent, and nobody knows whether it arrived.
+    Sent { key: IdempotencyKey },
 }
+
+const SENT: &str = "sent";
 
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.request, self.key)
+        match self {
+            Reference::Approval { request, key } => write!(f, "{request}/{key}"),
+            Reference::Sent { key } => write!(f, "{SENT}/{key}"),
+        }
     }
 }
 
@@ -350,9 +375,12 @@ impl std::str::FromStr for Reference {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (request, key) = text.split_once('/').ok_or(())?;
-        let key = hex::decode(key).ok().and_then(|octets| octets.try_into().ok()).ok_or(())?;
-        Ok(Self { request: request.parse().map_err(drop)?, key: IdempotencyKey(key) })
+        let (what, key) = text.split_once('/').ok_or(())?;
+        let key = hex::decode(key).ok().and_then(|octets| octets.try_into().ok()).map(IdempotencyKey).ok_or(())?;
+        match what {
+            SENT => Ok(Reference::Sent { key }),
+            request => Ok(Reference::Approval { request: request.parse().map_err(drop)?, key }),
+        }
     }
 }
 

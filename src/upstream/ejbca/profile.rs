@@ -44,6 +44,12 @@ impl Ejbca {
             )),
             Some(_) => {}
         }
+        // That nothing is seen may be because nothing was issued yet; that nothing may be asked is not.
+        if at.handle().is_some()
+            && let Err(error) = self.sees_others(at).await
+        {
+            findings.push(format!("we may not search for certificates, and could not find an order again: {error}"));
+        }
         Ok(findings)
     }
 }

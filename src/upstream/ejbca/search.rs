@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::{Ejbca, api};
+use super::{Ejbca, EjbcaCa, api};
 use crate::upstream::remote::{CallError, RemoteCa};
 use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission};
 use crate::x509::Certificate;
@@ -65,6 +65,18 @@ impl Searches {
     }
 }
 
+/// What is known of an order that may have reached EJBCA.
+pub(super) enum Trace {
+    /// It was issued, or issued and revoked since.
+    Found(Submission),
+    /// It surely never arrived.
+    Absent,
+    /// It may still be on its way, for so long.
+    TooEarly(Duration),
+    /// We see no certificate at all where it would be, so that seeing none of this order proves nothing.
+    Blind,
+}
+
 /// How many certificates of one attempt are looked at: there is one, or something is amiss.
 const PAGE: u32 = 10;
 
@@ -110,38 +122,28 @@ impl Ejbca {
         Ok(Some(Submission::Issued { certificate, chain: Vec::new() }))
     }
 
-    /// What was issued for this attempt; `None` if it surely never arrived. The error says why neither is known.
-    pub(super) async fn surely_absent(
-        &self,
-        ca: &RemoteCa,
-        order: &IssuanceOrder,
-        key: &IdempotencyKey,
-    ) -> Result<Option<Submission>, CallError> {
+    /// What became of an order that may have reached EJBCA.
+    pub(super) async fn trace(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Result<Trace, CallError> {
         // Taken before the search: what arrives while we search is not overlooked.
         let age = self.searches.age(key);
         if let Some(found) = self.search(ca, order, key).await? {
-            return Ok(Some(found));
+            return Ok(Trace::Found(found));
         }
-        if age < self.settle {
-            let (age, settle) = (age.as_secs(), self.settle.as_secs());
-            return Err(CallError::Unclear(format!(
-                "EJBCA has no certificate of this order {age} s after it was sent; that counts after {settle} s"
-            )));
+        if let Some(rest) = self.settle.checked_sub(age).filter(|rest| !rest.is_zero()) {
+            return Ok(Trace::TooEarly(rest));
         }
         let at = self.at(ca)?;
-        let others = vec![
+        if self.sees_others(at).await? { Ok(Trace::Absent) } else { Ok(Trace::Blind) }
+    }
+
+    /// Whether we see any certificate of the same CA and profiles.
+    pub(super) async fn sees_others(&self, at: &EjbcaCa) -> Result<bool, CallError> {
+        let criteria = vec![
             api::Criterion::equal("CA", &at.authority),
             api::Criterion::equal("END_ENTITY_PROFILE", &at.end_entity_profile),
             api::Criterion::equal("CERTIFICATE_PROFILE", &at.certificate_profile),
         ];
-        if self.matching(1, others).await?.is_empty() {
-            return Err(CallError::Unclear(format!(
-                "EJBCA shows no certificate at all of CA {:?}, end entity profile {:?} and certificate profile {:?}, so that finding none \
-                 proves nothing: may our role search there?",
-                at.authority, at.end_entity_profile, at.certificate_profile
-            )));
-        }
-        Ok(None)
+        Ok(!self.matching(1, criteria).await?.is_empty())
     }
 
     async fn matching(&self, page_size: u32, criteria: Vec<api::Criterion<'_>>) -> Result<Vec<api::FoundCertificate>, CallError> {

@@ -75,17 +75,20 @@ class Ca:
     def revoke(self, serial):
         with self.lock:
             self.revoked.append(serial.upper())
+        self.crl()
         print(f"revoked {serial.upper()}", flush=True)
 
     def crl(self):
-        """The CRL, DER."""
+        """The CRL, DER; it is left in stub.crl too."""
         with self.lock:
             day = time.strftime("%y%m%d%H%M%SZ", time.gmtime())
             later = time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() + 30 * 86400))
             rows = [f"R\t{later}\t{day}\t{serial}\tunknown\t/CN=revoked\n" for serial in self.revoked]
             (self.folder / "stub-index.txt").write_text("".join(rows))
             pem = self.run("ca", "-gencrl", "-config", self.folder / "stub.cnf", "-name", "own")
-        return self.run("crl", "-outform", "DER", given=pem)
+            der = self.run("crl", "-outform", "DER", given=pem)
+            (self.folder / "stub.crl").write_bytes(der)
+        return der
 
 
 class Handler(BaseHTTPRequestHandler):
