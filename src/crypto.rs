@@ -85,6 +85,9 @@ pub trait Digester: Send + Sync {
 
     /// Computes HMAC-SHA-256.
     fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32];
+
+    /// Computes HMAC with one of SHA-1 to SHA-512.
+    fn hmac(&self, algorithm: Digest, key: &[u8], data: &[u8]) -> Result<Vec<u8>, CryptoError>;
 }
 
 /// Signature verification.

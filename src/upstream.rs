@@ -11,6 +11,7 @@ use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 pub mod acme;
 pub mod ad_cs;
+pub mod cmp;
 pub mod delegate;
 pub mod ejbca;
 pub mod est;

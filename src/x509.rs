@@ -15,7 +15,7 @@ pub mod pem;
 pub mod related;
 mod signed;
 pub mod spki;
-mod time;
+pub(crate) mod time;
 pub(crate) mod tlv;
 
 pub use certificate::Certificate;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use ravelin::upstream::cmp;
 use ravelin::x509::{Certificate, DistinguishedName, VerifiedCsr, ber, crl, extension, spki};
 
 const ROUNDS: usize = 400;
@@ -22,7 +23,7 @@ impl Random {
 fn seeds() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     let mut files = Vec::new();
-    for folder in ["x509", "cms", "scep/captured"] {
+    for folder in ["x509", "cms", "cmp", "scep/captured"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|e| e == "der") {
@@ -88,6 +89,10 @@ fn read_everything(input: &[u8]) {
         assert!(list.revoked.len() <= input.len() / 8);
     }
     let _ = crl::verify_crl(input, input);
+    if let Ok(message) = cmp::message::Message::read(input) {
+        assert!(message.protected_part().len() <= input.len() + 8);
+        let _ = cmp::body::read_any(message.body_tag, message.content);
+    }
     extensions(input);
     name(input);
 }

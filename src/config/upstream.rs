@@ -15,6 +15,7 @@ use crate::upstream::{Limits, NamesRule, Rate};
 
 mod acme;
 mod ad_cs;
+mod cmp;
 mod ejbca;
 mod est;
 mod exec;
@@ -33,8 +34,18 @@ struct Kind {
 }
 
 /// The kinds.
-static KINDS: &[Kind] =
-    &[est::KIND, step_ca::KIND, vault::KIND, ejbca::KIND, acme::KIND, scep::KIND, ad_cs::KIND, webhook::KIND, exec::KIND];
+static KINDS: &[Kind] = &[
+    est::KIND,
+    cmp::KIND,
+    step_ca::KIND,
+    vault::KIND,
+    ejbca::KIND,
+    acme::KIND,
+    scep::KIND,
+    ad_cs::KIND,
+    webhook::KIND,
+    exec::KIND,
+];
 
 /// Where things lie.
 pub(super) struct Places<'a> {

@@ -3,7 +3,7 @@
 use aws_lc_rs::{digest, hmac, rand};
 
 use super::ml_dsa::MlDsaBackend;
-use super::{CryptoProvider, Digester, SecureRandom, ffi};
+use super::{CryptoError, CryptoProvider, Digester, SecureRandom, ffi};
 use crate::algorithm::Digest;
 
 mod content;
@@ -46,6 +46,17 @@ impl Digester for AwsLc {
     fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         hmac::sign(&key, data).as_ref().try_into().expect("HMAC-SHA-256 gives 32 octets")
+    }
+
+    fn hmac(&self, algorithm: Digest, key: &[u8], data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let algorithm = match algorithm {
+            Digest::Md5 => return Err(CryptoError::Unsupported),
+            Digest::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Digest::Sha256 => hmac::HMAC_SHA256,
+            Digest::Sha384 => hmac::HMAC_SHA384,
+            Digest::Sha512 => hmac::HMAC_SHA512,
+        };
+        Ok(hmac::sign(&hmac::Key::new(algorithm, key), data).as_ref().to_vec())
     }
 }
 

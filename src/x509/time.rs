@@ -79,6 +79,14 @@ pub(crate) fn encode_time(time: Timestamp) -> Vec<u8> {
     }
 }
 
+/// Writes GeneralizedTime whatever the year, as messages have it that are no certificates (RFC 9810 section 5.1.1).
+pub(crate) fn encode_generalized(time: Timestamp) -> Vec<u8> {
+    let civil = jiff::tz::Offset::UTC.to_datetime(time);
+    let date = format!("{:04}{:02}{:02}", civil.year().max(0), civil.month(), civil.day());
+    let rest = format!("{:02}{:02}{:02}Z", civil.hour(), civil.minute(), civil.second());
+    encode(tag::GENERALIZED_TIME, &[date, rest])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +127,11 @@ mod tests {
         let at = |text: &str| encode_time(text.parse().unwrap());
         assert_eq!(at("2049-12-31T23:59:59Z"), b"\x17\x0d491231235959Z");
         assert_eq!(at("2050-01-01T00:00:00Z"), b"\x18\x0f20500101000000Z");
+    }
+
+    #[test]
+    fn generalized_time_in_any_year() {
+        let encoded = encode_generalized("2026-01-02T03:04:05.9Z".parse().unwrap());
+        assert_eq!(encoded, b"\x18\x0f20260102030405Z");
     }
 }

@@ -16,6 +16,7 @@ pub struct UpstreamPart {
 pub static UPSTREAMS: &[&UpstreamPart] = &[
     &COMMON,
     &super::est::PART,
+    &super::cmp::PART,
     &super::step_ca::PART,
     &super::vault::PART,
     &super::ejbca::PART,

@@ -5,6 +5,7 @@ use crate::upstream::acme::{Acme, AcmeSettings};
 use crate::upstream::ad_cs::{AdCs, AdCsSettings};
 use crate::upstream::delegate::exec::{self, ExecSettings};
 use crate::upstream::delegate::webhook::{self, WebhookSettings};
+use crate::upstream::cmp::{Cmp, CmpSettings};
 use crate::upstream::ejbca::{Ejbca, EjbcaSettings};
 use crate::upstream::est::{Est, EstSettings};
 use crate::upstream::http::{Http, HttpSettings};
@@ -30,6 +31,8 @@ pub enum ConnectorSettings {
     Ejbca(EjbcaSettings),
     /// The web enrollment pages of Active Directory Certificate Services.
     AdCs(AdCsSettings),
+    /// The Certificate Management Protocol (RFC 9810).
+    Cmp(CmpSettings),
     /// Enrollment over Secure Transport (RFC 7030).
     Est(EstSettings),
     /// step-ca.
@@ -52,6 +55,7 @@ pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, Remot
     let connector: Box<dyn Connector> = match &settings.connector {
         ConnectorSettings::Ejbca(ejbca) => Box::new(Ejbca::open(ejbca, http)?),
         ConnectorSettings::AdCs(ad_cs) => Box::new(AdCs::open(ad_cs, http)?),
+        ConnectorSettings::Cmp(cmp) => Box::new(Cmp::open(cmp, http, settings.common.patience, passphrase)?),
         ConnectorSettings::Est(est) => Box::new(Est::open(est, http)?),
         ConnectorSettings::StepCa(step) => Box::new(StepCa::open(step, http, passphrase)?),
         ConnectorSettings::Vault(vault) => Box::new(Vault::open(vault, http)?),

