@@ -83,7 +83,7 @@ fn names(order: &IssuanceOrder, rule: NamesRule, certificate: &Certificate) -> R
             None => Ok(()),
         };
     }
-    if !certificate.subject().matches(&subject) {
+    if !certificate.subject().matches_in_any_order(&subject) {
         return Err(format!("the subject is {}, ordered was {subject}", certificate.subject()));
     }
     let by_text = |name: &SubjectAltName| (name.kind(), name.value());

@@ -109,12 +109,28 @@ impl DistinguishedName {
         if self.der == other.der {
             return true;
         }
-        let folded = |rdn: &[Attribute]| {
+        self.folded() == other.folded()
+    }
+
+    /// The same where the order does not count in which attributes of different types follow each other: many CAs have one of their own, such
+    /// as country, organization, common name. Several of one type have to follow each other in the same order.
+    pub fn matches_in_any_order(&self, other: &DistinguishedName) -> bool {
+        let sorted = |name: &DistinguishedName| {
+            let mut rdns = name.folded();
+            // A stable sort, so that those of one type stay as they are.
+            rdns.sort_by_key(|rdn| rdn.first().map(|(oid, _)| *oid));
+            rdns
+        };
+        sorted(self) == sorted(other)
+    }
+
+    fn folded(&self) -> Vec<Vec<(ObjectIdentifier, String)>> {
+        let folded = |rdn: &Vec<Attribute>| {
             let mut attributes: Vec<_> = rdn.iter().map(|a| (a.oid, fold(&a.value))).collect();
             attributes.sort();
             attributes
         };
-        self.rdns.len() == other.rdns.len() && self.rdns.iter().zip(&other.rdns).all(|(a, b)| folded(a) == folded(b))
+        self.rdns.iter().map(folded).collect()
     }
 }
 

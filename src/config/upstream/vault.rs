@@ -75,7 +75,7 @@ fn login(tables: &Tables<'_>) -> Option<Login> {
             upstream.report(finding);
         }
     };
-    let mount = |default: &str| Some(upstream.parsed("login-mount", path)?.value).or_else(|| Some(default.to_owned()));
+    let mount = |default: &str| upstream.parsed("login-mount", path).map_or_else(|| default.to_owned(), |mount| mount.value);
     let others = |known: &[&str]| {
         for key in ["token", "role-id", "secret-id", "cert-role", "login-mount"].iter().filter(|key| !known.contains(key)) {
             if let Some(origin) = upstream.origin_of(key) {
@@ -94,14 +94,14 @@ fn login(tables: &Tables<'_>) -> Option<Login> {
             lacks("role-id");
             lacks("secret-id");
             let (role_id, secret_id) = (text(upstream, "role-id"), tables.secret("secret-id"));
-            Some(Login::AppRole { mount: mount("approle")?, role_id: role_id?, secret_id: secret_id? })
+            Some(Login::AppRole { mount: mount("approle"), role_id: role_id?, secret_id: secret_id? })
         }
         "cert" => {
             others(&["cert-role", "login-mount"]);
             if upstream.origin_of("client-ra").is_none() {
                 lacks("client-certificate");
             }
-            Some(Login::Certificate { mount: mount("cert")?, role: text(upstream, "cert-role") })
+            Some(Login::Certificate { mount: mount("cert"), role: text(upstream, "cert-role") })
         }
         other => {
             upstream.bad(&kind.origin, format!("{other:?} is none of token, approle, cert"));

@@ -97,6 +97,10 @@ fn names_are_held_against_the_rule() {
     refused(look(&ca, &order, &with(NamesRule::AsOrdered), &more), "the subject is");
     assert_eq!(look(&ca, &order, &with(NamesRule::MayAdd), &more), Ok(()));
     assert_eq!(names_in(&more), ["dns:more.example.net", "dns:router-1.example.net"], "what stands in it is told");
+    let turned = given(&ca, &order, |order| order.subject = name("O=Example,CN=router-1"));
+    assert_eq!(look(&ca, &order, &with(NamesRule::AsOrdered), &turned), Ok(()), "CAs have an order of their own");
+    let (one, two) = (DistinguishedName::parse("OU=a,OU=b", true).unwrap(), DistinguishedName::parse("OU=b,OU=a", true).unwrap());
+    assert!(!one.matches_in_any_order(&two), "of one type, the order counts");
     let less = given(&ca, &order, |order| order.subject_alt_names = Vec::new());
     refused(look(&ca, &order, &with(NamesRule::AsOrdered), &less), "alternative names");
     refused(look(&ca, &order, &with(NamesRule::MayAdd), &less), "dns:router-1.example.net is not in it");

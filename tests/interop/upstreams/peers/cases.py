@@ -1,0 +1,141 @@
+"""What is checked of each line, and what is checked of all together."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from interop.tools import check, tail, until
+
+from .site import Device, revoked
+
+
+def device(site, line, title, **more):
+    return Device(site, line, f"device-{title}-{line.name}", **more)
+
+
+def online(site, lines):
+    """The real servers are as they are configured, but for what is known of them."""
+    said = site.command("check-config", "--online").text
+    named = set(re.findall(r"upstream `([^`]+)`", said))
+    known = {line.name for line in lines if line.is_known_to_want}
+    check("is not as it is configured" in said or "is good" in said, f"check-config --online did not get so far:\n{tail(said, 40)}")
+    check(named == known, f"check-config --online found something at {sorted(named)}, expected was {sorted(known)}:\n{tail(said, 30)}")
+
+
+def issue(site, line):
+    """A certificate at once, and one only."""
+    one = device(site, line, "issue").is_issued()
+    signed_once(line, one)
+
+
+def wait(site, line):
+    """PENDING while somebody looks at it there, then the certificate."""
+    one = Device(site, line, f"{line.waits}-wait-{line.name}").is_pending()
+    check(not site.certificates(one.name), "there is a certificate before the CA gave one")
+    line.let_in(one.name)
+    one.is_issued(polls=60)
+    signed_once(line, one)
+
+
+def refuse(site, line):
+    """What the CA refuses is refused."""
+    name, subject, sans = line.refused()
+    one = Device(site, line, name, subject=subject, sans=sans).is_refused()
+    check(not line.server.signed(one.name), "the CA signed what it refuses")
+
+
+def revoke(site, line):
+    """Revoked at the CA: its own CRL says so, and the one that Ravelin gives."""
+    one = device(site, line, "revoke").is_issued()
+    site.command("certificate", "revoke", one.serial(), "--reason", "superseded").ok()
+    _, issuer = line.server.roots()
+    command = line.server.shelf.openssl()
+    until("the CA's CRL to have it", lambda: one.serial() in revoked(command, line.server.crl(), issuer, one.folder), 10)
+    if line.gives_crl:
+        check(one.serial() in revoked(command, site.crl(line), issuer, one.folder), "the CRL that Ravelin gives does not have it")
+
+
+def down(site, line):
+    """While nobody is there, PENDING; when it is there again, the certificate."""
+    line.gate.down()
+    try:
+        one = device(site, line, "down").is_pending()
+        check(not line.server.signed(one.name), "a CA that is down signed")
+    finally:
+        line.gate.up()
+    one.is_issued(polls=90)
+    signed_once(line, one)
+
+
+def lost(site, line):
+    """The answer is lost after the CA has signed: at most one certificate is delivered, and none where nobody can know."""
+    one = device(site, line, "lost")
+    cuts = line.gate.cuts
+    line.gate.cut(line.server.has_signed(one.name))
+    try:
+        one.enroll()
+        check(line.gate.cuts > cuts, "no answer was cut")
+    finally:
+        line.gate.up()
+    outcome(site, line, one)
+
+
+def outcome(site, line, one):
+    """What has to come of an order that the CA carried out, and whose answer nobody got."""
+    if line.finds:
+        one.is_issued(polls=90)
+        signed = line.server.signed(one.name)
+        check(signed in (1, 2), f"the CA signed {signed} certificates")
+        return
+    until("the outcome to be unknown", lambda: site.transaction(one.name, "unknown"), 60, 0.5)
+    one.is_pending()
+    check(not site.certificates(one.name), "a certificate was delivered though nobody knows what the CA did")
+    signed_once(line, one)
+
+
+def signed_once(line, one):
+    """The CA signed one certificate for it."""
+    until("the CA to say that it signed", lambda: line.server.signed(one.name), 5)
+    check(line.server.signed(one.name) == 1, f"the CA signed {line.server.signed(one.name)} certificates")
+
+
+def deaf(site, line, other):
+    """While one CA takes everything and answers nothing, another line's device is served at once."""
+    line.gate.deaf()
+    try:
+        device(site, line, "deaf").is_pending()
+        since = time.monotonic()
+        device(site, other, f"beside-{line.name}").is_issued()
+        took = time.monotonic() - since
+        check(took < 5, f"it took {took:.1f} s")
+    finally:
+        line.gate.up()
+
+
+def stopped(site, lines):
+    """Ravelin is killed while the CAs have signed and nobody got the answer. Gives what was found of each line."""
+    devices = {}
+    for line in lines:
+        one = devices[line] = device(site, line, "stopped")
+        line.gate.hold(line.server.has_signed(one.name))
+    with ThreadPoolExecutor(len(lines)) as pool:
+        asking = [pool.submit(one.enroll) for one in devices.values()]
+        for line in lines:
+            until(f"{line.name} to have signed", lambda line=line: line.gate.when is None, 60)
+        site.kill()
+        for line in lines:
+            line.gate.up()
+        for one in asking:
+            one.result()
+    site.start()
+    return devices
+
+
+CASES = [
+    ("issue", issue, lambda line: line.issues),
+    ("wait", wait, lambda line: line.waits),
+    ("refuse", refuse, lambda line: line.refuses),
+    ("revoke, CRL", revoke, lambda line: line.revokes),
+    ("CA down and up", down, lambda line: line.thorough),
+    ("answer lost", lost, lambda line: line.thorough and line.issues),
+]
