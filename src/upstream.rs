@@ -11,6 +11,7 @@ use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 pub mod acme;
 pub mod ad_cs;
+pub mod aws_pca;
 pub mod cmp;
 pub mod delegate;
 pub mod ejbca;
@@ -214,6 +215,8 @@ pub struct Capabilities {
     pub can_find_again: bool,
     /// Whether the CA sees the CSR with its challengePassword.
     pub sees_challenge: bool,
+    /// Whether the CA lets a request in by the challenge in the CSR: the device has to bring one that the CA knows.
+    pub wants_challenge: bool,
 }
 
 /// What became of a submission.

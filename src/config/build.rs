@@ -378,6 +378,20 @@ impl Checks<'_> {
             };
             self.at_group(finding, group, "authenticate.challenge");
         }
+        if issuer.wants_challenge && !shared {
+            let message = format!(
+                "CA `{ca}` of upstream `{}` lets requests in by a challenge that it knows, and those of group `{}` are known to Ravelin alone",
+                at.upstream, group.name
+            );
+            let help = "take a shared challenge that the CA knows too, or have the CA trust the certificate of Ravelin \
+                        (authenticate = \"ra-certificate\" in the [[upstream]])";
+            self.at_group(Diagnostic::error("challenge-unknown", message).help(help), group, "authenticate.challenge");
+        }
+        if issuer.wants_challenge && group.renewal.is_some() {
+            let message = format!("CA `{ca}` of upstream `{}` wants a challenge in renewals too", at.upstream);
+            let help = "most clients leave it out when they renew: such requests are refused";
+            self.at_group(Diagnostic::warning("challenge-in-renewals", message).help(help), group, "authenticate.renewal");
+        }
     }
 }
 
@@ -450,6 +464,7 @@ mod tests {
             can_revoke: true,
             can_find_again: true,
             sees_challenge: false,
+            wants_challenge: false,
         }
     }
 
@@ -525,6 +540,21 @@ mod tests {
         }
         let narrow = format!("{POLICY}[enforce]\nkeys = [\"ecdsa-p256\"]\n");
         assert!(findings(&narrow, PROFILE, able()).contains("accepts no key of ecdsa-p256"));
+    }
+
+    #[test]
+    fn a_ca_that_wants_the_challenge_of_the_device_has_to_know_it() {
+        let wants = || Capabilities { sees_challenge: true, wants_challenge: true, ..able() };
+        let report = findings(POLICY, PROFILE, wants());
+        assert!(report.contains("policies/devices.toml:3:") && report.contains("are known to Ravelin alone"), "{report}");
+        assert!(!report.contains("in renewals too"));
+        let hash = crate::policy::challenge::SharedChallenge::hash("a password of sixteen");
+        let shared = format!(
+            "profile = \"ecdsa-p256\"\n[authenticate]\nallow-challenge-upstream = true\n\
+             challenge = {{ kind = \"shared\", hash = \"{hash}\" }}\nrenewal = {{ issuers = [\"own\"] }}\n"
+        );
+        let report = findings(&shared, PROFILE, wants());
+        assert!(!report.contains("known to Ravelin alone") && report.contains("wants a challenge in renewals too"), "{report}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::upstream::{Limits, NamesRule, Rate};
 
 mod acme;
 mod ad_cs;
+mod aws_pca;
 mod cmp;
 mod ejbca;
 mod est;
@@ -43,6 +44,7 @@ static KINDS: &[Kind] = &[
     acme::KIND,
     scep::KIND,
     ad_cs::KIND,
+    aws_pca::KIND,
     webhook::KIND,
     exec::KIND,
 ];

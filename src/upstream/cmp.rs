@@ -198,6 +198,7 @@ fn abilities(settings: &CmpCaSettings) -> Abilities {
         can_revoke: true,
         can_find_again: settings.repeats != Repeats::No,
         sees_challenge: !by_template,
+        wants_challenge: false,
     }
 }
 

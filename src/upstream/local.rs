@@ -308,6 +308,7 @@ impl UpstreamCa for LocalCa {
             // Not found but made again, with the same serial number.
             can_find_again: true,
             sees_challenge: false,
+            wants_challenge: false,
         })
     }
 

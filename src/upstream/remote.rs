@@ -108,6 +108,8 @@ pub struct Abilities {
     pub can_find_again: bool,
     /// Whether the CA sees the CSR with its challengePassword.
     pub sees_challenge: bool,
+    /// Whether the CA lets a request in by that challenge.
+    pub wants_challenge: bool,
 }
 
 /// What all remote upstreams are configured with.
@@ -227,6 +229,7 @@ impl UpstreamCa for Remote {
             can_revoke: able.can_revoke,
             can_find_again: able.can_find_again,
             sees_challenge: able.sees_challenge,
+            wants_challenge: able.wants_challenge,
         })
     }
 

@@ -312,7 +312,8 @@ impl Scep {
 #[async_trait]
 impl Connector for Scep {
     fn abilities(&self, _ca: &RemoteCa) -> Abilities {
-        Abilities { can_wait: true, can_find_again: self.settings.finds_again, sees_challenge: true, ..Abilities::default() }
+        Abilities { can_wait: true, can_find_again: self.settings.finds_again, sees_challenge: true,
+            wants_challenge: self.settings.trust == Trust::DeviceChallenge, ..Abilities::default() }
     }
 
     async fn submit(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {

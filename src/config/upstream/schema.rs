@@ -23,6 +23,7 @@ pub static UPSTREAMS: &[&UpstreamPart] = &[
     &super::acme::PART,
     &super::scep::PART,
     &super::ad_cs::PART,
+    &super::aws_pca::PART,
     &super::webhook::PART,
     &super::exec::PART,
 ];

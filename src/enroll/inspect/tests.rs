@@ -25,6 +25,7 @@ fn able() -> Capabilities {
         can_revoke: true,
         can_find_again: true,
         sees_challenge: false,
+        wants_challenge: false,
     }
 }
 

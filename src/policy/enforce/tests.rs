@@ -80,6 +80,7 @@ fn able() -> Capabilities {
         can_revoke: true,
         can_find_again: true,
         sees_challenge: false,
+        wants_challenge: false,
     }
 }
 

@@ -47,8 +47,12 @@ pub fn open(settings: &ExecSettings, limits: &HttpSettings, http: Http) -> Resul
     if !found.is_file() {
         return Err(bad("is no program".to_owned()));
     }
-    let exec = Exec { settings: Arc::new(settings.clone()), timeout: limits.timeout, max_answer: limits.max_answer, http };
-    Ok(Delegate::new(settings.delegate.clone(), Box::new(exec)))
+    // It may run in another folder than the one that its path starts from.
+    let program = std::path::absolute(&settings.program).map_err(|error| bad(error.to_string()))?;
+    let settings = Arc::new(ExecSettings { program, ..settings.clone() });
+    let delegate = settings.delegate.clone();
+    let exec = Exec { settings, timeout: limits.timeout, max_answer: limits.max_answer, http };
+    Ok(Delegate::new(delegate, Box::new(exec)))
 }
 
 struct Exec {

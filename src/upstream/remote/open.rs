@@ -3,6 +3,7 @@
 use super::{Connector, Remote, RemoteError, RemoteSettings};
 use crate::upstream::acme::{Acme, AcmeSettings};
 use crate::upstream::ad_cs::{AdCs, AdCsSettings};
+use crate::upstream::aws_pca::{AwsPca, AwsPcaSettings};
 use crate::upstream::delegate::exec::{self, ExecSettings};
 use crate::upstream::delegate::webhook::{self, WebhookSettings};
 use crate::upstream::cmp::{Cmp, CmpSettings};
@@ -47,6 +48,8 @@ pub enum ConnectorSettings {
     Scep(Box<ScepSettings>),
     /// ACME (RFC 8555).
     Acme(AcmeSettings),
+    /// AWS Private CA.
+    AwsPca(AwsPcaSettings),
 }
 
 /// Opens an upstream: reads its certificates, keys and secrets, and asks nobody. Blocks. `passphrase` opens keys that are encrypted.
@@ -62,6 +65,7 @@ pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, Remot
         ConnectorSettings::Webhook(hook) => Box::new(webhook::open(hook, http)?),
         ConnectorSettings::Exec(program) => Box::new(exec::open(program, &settings.http, http)?),
         ConnectorSettings::Scep(scep) => Box::new(Scep::open(scep, passphrase, http)?),
+        ConnectorSettings::AwsPca(aws) => Box::new(AwsPca::open(aws, http)?),
         ConnectorSettings::Acme(acme) => Box::new(Acme::open(acme, passphrase, http)?),
     };
     Remote::open(&settings.common, connector)
