@@ -76,6 +76,11 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
     /// Where the value of a key stands.
     pub(super) fn origin_of(&self, key: &str) -> Option<Origin> {
         self.entry(key).map(|entry| entry.value.origin.clone())

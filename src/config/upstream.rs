@@ -240,10 +240,10 @@ fn proxy_url(text: &str) -> Result<String, String> {
     };
     match text.parse::<http::Uri>() {
         Ok(url) if sound(&url) => Ok(text.to_owned()),
-        _ => Err(format!(
-            "{text:?} is no proxy, such as \"http://proxy.example.net:3128\" or \"socks5://proxy.example.net\"; \
-             a name and password are in `proxy-credentials`"
-        )),
+        // The text may have a password in it.
+        _ => Err("a proxy is written like \"http://proxy.example.net:3128\" or \"socks5://proxy.example.net\"; \
+                  a name and password for it are in `proxy-credentials`"
+            .to_owned()),
     }
 }
 

@@ -57,6 +57,11 @@ fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
         let finding = Diagnostic::error("bad-value", "EST is spoken over https only (RFC 7030 section 3.3)").at(&url.origin);
         table.report(finding);
     }
+    if let (Some(origin), false) = (table.origin_of("username"), ["client-certificate", "client-ra"].iter().any(|key| table.has(key))) {
+        let message = "servers that keep to RFC 7030 refuse requests with a challenge from who shows no certificate of an RA";
+        let help = "the challenge of a SCEP device stands in its request; show a client certificate with the extended key usage id-kp-cmcRA";
+        table.report(Diagnostic::warning("est-challenge", message).at(&origin).help(help));
+    }
     Some(ConnectorSettings::Est(EstSettings {
         username: text(table, "username"),
         password: tables.secret("password"),
@@ -83,5 +88,55 @@ fn label(text: &str) -> Result<String, String> {
     match text.split('/').all(is_segment) {
         true => Ok(text.to_owned()),
         false => Err(format!("{text:?} is no label, such as \"devices\" or \"IOT_1/devices\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{self, Overrides, UpstreamKind};
+    use crate::upstream::http::Proxy;
+    use crate::upstream::secret::SecretSource;
+
+    #[test]
+    fn the_keys_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config/good/est");
+        let config = config::load(&folder, &Overrides::none()).unwrap();
+        let named = |name: &str| config.upstreams.iter().find(|upstream| upstream.name == name).unwrap();
+        let corporate = named("corporate");
+        let UpstreamKind::Remote(remote) = &corporate.kind else { panic!("it is remote") };
+        let ConnectorSettings::Est(est) = &remote.connector else { panic!("it is EST") };
+        assert_eq!(est.repeats, Repeats::SameCertificate);
+        assert_eq!(est.longest_wait, Duration::from_secs(3600));
+        assert_eq!(est.labels["devices"].as_deref(), Some("IOT_1/devices"));
+        let credentials = Some(SecretSource::Environment("PROXY".into()));
+        assert_eq!(remote.http.proxy, Proxy::Url { address: "socks5://proxy.example.net:1080".into(), credentials });
+        // The signing certificate of the RA of that name.
+        let client = remote.http.client.as_ref().unwrap();
+        let ra = folder.join("data/ra-outer");
+        assert_eq!((&client.certificate, &client.key), (&ra.join("signer.pem"), &ra.join("signer.key.pem")));
+        assert_eq!(client.chain.as_ref(), Some(&ra.join("chain.pem")));
+        // Whatever is read of files is watched, and files of others are not.
+        for file in ["tls/roots.pem", "ca/chain.pem", "data/ra-outer/signer.pem", "secrets/est"] {
+            assert!(config.watched.contains(&folder.join(file)), "{file}");
+        }
+        assert!(!corporate.files.contains(&folder.join("secrets/est")) && named("local").files.is_empty());
+    }
+
+    #[test]
+    fn a_secret_that_changes_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "version = 1\n[[upstream]]\nname = \"lab\"\nkind = \"est\"\nurl = \"http://localhost\"\nusername = \"x\"\n\
+                    password = { file = \"secret\" }\n[[upstream.ca]]\nname = \"devices\"\nchain = \"chain.pem\"\n";
+        std::fs::write(dir.path().join("ravelin.toml"), text).unwrap();
+        let load = || config::load(dir.path(), &Overrides::none()).unwrap();
+        std::fs::write(dir.path().join("secret"), "one").unwrap();
+        let before = load();
+        std::fs::write(dir.path().join("secret"), "two").unwrap();
+        let after = load();
+        assert_eq!(before.digest, after.digest);
+        assert_ne!(before.credentials, after.credentials);
     }
 }

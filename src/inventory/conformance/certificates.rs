@@ -161,7 +161,8 @@ pub(crate) async fn text_is_looked_for_in_many_places(store: Store) {
         common_name: Some("odd".to_owned()),
         subject_alt_names: vec!["ip:192.0.2.1".to_owned(), "dns:quaint.example.org".to_owned()],
         device: Some("FTX-9".to_owned()),
-        serial: vec![0xDE, 0xAD, 0xBE, 0xEF],
+        // As it is encoded; people see and paste it without the zero.
+        serial: vec![0x00, 0xDE, 0xAD, 0xBE, 0xEF],
         ..certificate(2, id)
     };
     let odd = enrolled(&store, 2, odd).await;
@@ -174,6 +175,7 @@ pub(crate) async fn text_is_looked_for_in_many_places(store: Store) {
         "ftx",
         "deadbe",
         "DE:AD",
+        "00:DE",
         "de ad be ef",
         &fingerprint[..12],
         &fingerprint,

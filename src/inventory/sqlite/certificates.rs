@@ -221,12 +221,15 @@ pub(super) fn search(connection: &Connection, search: &CertificateSearch) -> Res
         let digits: String = text.chars().filter(|digit| !matches!(digit, ':' | ' ')).collect();
         let is_hex = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         let prefix = if is_hex { format!("{digits}%") } else { String::new() };
+        // The encoding of a serial with its highest bit set begins with a zero octet, which nobody is shown.
+        let after_zero = if is_hex { format!("00{digits}%") } else { String::new() };
         conditions.push(
             "(c.subject LIKE ? ESCAPE '\\' OR c.subject_alt_names LIKE ? ESCAPE '\\' OR c.device LIKE ? ESCAPE '\\'
-              OR hex(c.serial) LIKE ? OR hex(c.fingerprint) LIKE ?
+              OR hex(c.serial) LIKE ? OR hex(c.serial) LIKE ? OR hex(c.fingerprint) LIKE ?
               OR (c.sibling_of IS NOT NULL AND hex(c.sibling_of) LIKE ?))",
         );
-        values.extend([&pattern, &pattern, &pattern, &prefix, &prefix, &prefix].map(|value| Value::Text(value.clone())));
+        let texts = [&pattern, &pattern, &pattern, &prefix, &after_zero, &prefix, &prefix];
+        values.extend(texts.map(|value| Value::Text(value.clone())));
     }
     // Without statistics the planner would take any index that fits a column, and sort half the table after it. A device has
     // few certificates; for all else the newest are at the end of the index of ages, and the limit stops the walk.
