@@ -150,7 +150,7 @@ impl AdCs {
                 Err(CallError::Unclear(format!("the request waits at the CA, and no ID can be read: {}", page.text())))
             }
             Verdict::Denied => Err(CallError::Refused(page.text())),
-            Verdict::NotReached => Err(CallError::not_taken(page.text())),
+            Verdict::NotTaken => Err(CallError::not_taken(page.text())),
             Verdict::NoSuchRequest | Verdict::Unreadable => Err(CallError::Unclear(format!(
                 "the CA's page says neither that it issued nor that it refused nor that it waits: {}",
                 page.text()
@@ -187,7 +187,7 @@ impl AdCs {
             Verdict::NoSuchRequest => {
                 Ok(Submission::Unknown { reason: format!("the CA knows no request {request}: {}", page.text()) })
             }
-            Verdict::Issued { .. } | Verdict::Pending { .. } | Verdict::NotReached => {
+            Verdict::Issued { .. } | Verdict::Pending { .. } | Verdict::NotTaken => {
                 Ok(Submission::Waiting { reference: request.to_owned(), retry_after: self.poll_interval })
             }
             Verdict::Unreadable => {

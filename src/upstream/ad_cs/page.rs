@@ -28,8 +28,8 @@ pub(super) enum Verdict {
     },
     /// The CA said no, or took its certificate back.
     Denied,
-    /// The pages could not reach the CA behind them.
-    NotReached,
+    /// The pages could not reach the CA behind them, or it cannot issue now.
+    NotTaken,
     /// The CA has no request of this ID.
     NoSuchRequest,
     /// Nothing that we know.
@@ -76,7 +76,7 @@ pattern!(CODE, r"(?i)\b0x([0-9a-f]{8})\b");
 // For pages that somebody wrote anew, without the IDs.
 pattern!(ENGLISH_PENDING, r"(?i)Certificate Pending|Request Id is ([0-9]{1,10})|taken under submission");
 pattern!(ENGLISH_DENIED, r"(?i)request was denied|Certificate Request Denied|disposition message is|Denied by");
-pattern!(TAG, r"(?s)<(?:script|style|title|!--).*?(?:</(?:script|style|title)\s*>|-->)|<[^>]*>");
+pattern!(TAG, r"(?is)<(?:script|style|title|!--).*?(?:</(?:script|style|title)\s*>|-->)|<[^>]*>");
 
 /// The RPC server is unavailable, too busy or not there: the call did not arrive. And access was denied: it arrived, and the CA did not look
 /// at it.
@@ -109,12 +109,13 @@ impl Page {
         if codes.contains(&NO_SUCH_REQUEST) {
             return Verdict::NoSuchRequest;
         }
-        if codes.iter().any(|code| NOT_REACHED.contains(code)) {
-            return Verdict::NotReached;
-        }
-        // What the CA or its policy module says of a request: FACILITY_CERT, and FACILITY_SSPI for encodings.
-        if codes.iter().any(|code| matches!(code >> 16, 0x8009 | 0x800b)) {
+        // CERTSRV_E_…: what the CA or its policy module says of a request. OSS_…: it cannot be read.
+        if codes.iter().any(|code| matches!(code >> 12, 0x80093 | 0x80094)) {
             return Verdict::Denied;
+        }
+        // NTE_…, CRYPT_E_…, CERT_E_…: the CA's own key, chain or revocation lists are not as they have to be.
+        if codes.iter().any(|code| NOT_REACHED.contains(code) || matches!(code >> 12, 0x80090 | 0x80092 | 0x800b0)) {
+            return Verdict::NotTaken;
         }
         if ENGLISH_DENIED.is_match(&self.html) {
             return Verdict::Denied;

@@ -103,13 +103,16 @@ def deaf(site, line, other):
     """While one CA takes everything and answers nothing, another line's device is served at once."""
     line.gate.deaf()
     try:
-        device(site, line, "deaf").is_pending()
+        one = device(site, line, "deaf").is_pending()
         since = time.monotonic()
         device(site, other, f"beside-{line.name}").is_issued()
         took = time.monotonic() - since
         check(took < 5, f"it took {took:.1f} s")
     finally:
         line.gate.up()
+    if line.resends:
+        one.is_issued(polls=90)
+        signed_once(line, one)
 
 
 def stopped(site, lines):

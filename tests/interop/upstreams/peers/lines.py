@@ -24,6 +24,8 @@ class Line:
     """Whether `check-config --online` finds something to say of it."""
     issues = True
     """Whether it gives a certificate at once."""
+    resends = False
+    """Whether an order that surely never arrived is sent again by itself."""
     thorough = True
     """Whether it is held against everything, or stands beside another one at the same server."""
     names = None

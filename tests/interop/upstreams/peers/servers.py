@@ -105,6 +105,10 @@ class Server:
         """Its CRL, DER, as it gives it itself."""
         raise NotImplementedError
 
+    def complaints(self):
+        """What was wrong with requests, where it looks at that."""
+        return []
+
 
 def listening(port):
     try:
@@ -621,6 +625,7 @@ class Program(Webhook):
 
 
 def check_alive(servers):
-    """None of them has ended by itself."""
+    """None of them has ended by itself, and none has found anything amiss."""
     for one in servers:
+        check(not one.complaints(), "\n".join([f"{one.name} complains:", *one.complaints()]))
         check(one.daemon is None or one.daemon.alive(), f"{one.name} ended by itself:\n{tail(one.daemon.said() if one.daemon else '', 20)}")
