@@ -246,8 +246,12 @@ impl Enroller {
     /// Finds one certificate by the start of its serial or fingerprint in hex.
     pub async fn find_certificate(&self, prefix: &str) -> Result<CertificateRecord, OperateError> {
         let prefix = prefix.replace([':', ' '], "").to_ascii_lowercase();
-        let search = crate::inventory::CertificateSearch { text: Some(prefix.clone()), limit: 50, ..Default::default() };
-        let mut found = self.core().inventory.certificates(&search).await?;
+        let search = |text: String| crate::inventory::CertificateSearch { text: Some(text), limit: 50, ..Default::default() };
+        let mut found = self.core().inventory.certificates(&search(prefix.clone())).await?;
+        // Other programs leave out the zero octet that only says that the number is positive.
+        found.extend(self.core().inventory.certificates(&search(format!("00{prefix}"))).await?);
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|record| seen.insert(record.fingerprint));
         found.retain(|record| {
             let serial = hex::encode(&record.serial);
             let trimmed = serial.strip_prefix("00").unwrap_or(&serial);

@@ -20,6 +20,8 @@ class Line:
     """What the common name of a request begins with that the CA refuses."""
     revokes = gives_crl = finds = False
     """Whether the connector revokes, gives a CRL, and finds out what became of an order whose answer was lost."""
+    lies = False
+    """Whether its CA gives a wrong certificate to names that ask for one."""
     is_known_to_want = False
     """Whether `check-config --online` finds something to say of it."""
     issues = True
@@ -119,6 +121,8 @@ class EstByPassword(Line):
     by_old_certificate = True
 
     name, kind, server_class = "est-password", "est", servers.EstFront
+    # libest gives its csrattrs to who shows a certificate only; to others it says 500.
+    is_known_to_want = True
     thorough = False
 
     def settings(self):
@@ -156,7 +160,7 @@ class CmpBySecret(Line):
     """CMP with the device's PKCS#10 under a shared secret."""
 
     name, kind, server_class = "cmp-secret", "cmp", servers.Cmp
-    waits, refuses, revokes = "wait", "refuse", True
+    waits, refuses, revokes, gives_crl, lies = "wait", "refuse", True, True, True
 
     def scheme(self):
         return "http"
@@ -168,7 +172,7 @@ class CmpBySecret(Line):
 class CmpBySignature(CmpBySecret):
     """CMP with the device's PKCS#10 under a signature of ours."""
 
-    name = "cmp-signature"
+    name, lies = "cmp-signature", False
 
     def settings(self):
         certificate, key = self.server.pki / "ra-chain.pem", self.server.pki / "ra.key"
@@ -182,7 +186,8 @@ class CmpByTemplate(CmpBySignature):
     thorough = False
 
     def of_ca(self):
-        return ['message = "cr"']
+        # This CA has a validity of its own, and takes the extensions of the template.
+        return ['message = "cr"', 'validity = "ca-decides"']
 
 
 class CmpPq(CmpBySignature):
@@ -197,7 +202,9 @@ class CmpPq(CmpBySignature):
 class CmpSiemens(CmpBySignature):
     """CMP to another implementation."""
 
-    name, server_class, waits, refuses, revokes = "cmp-siemens", servers.CmpRa, None, "refuse", False
+    name, server_class, waits, refuses, revokes = "cmp-siemens", servers.CmpRa, None, None, False
+    # In this form it answers no general messages, by which a CA is asked how it is.
+    is_known_to_want = True
 
     def of_ca(self):
         return ['path = "/own/signature"']
@@ -242,10 +249,6 @@ class VaultByAppRole(Line):
     def scheme(self):
         return "http"
 
-    def refused(self):
-        # What the role does not allow.
-        return f"refuse-{self.name}", f"CN=refuse-{self.name},O=Peer", []
-
     def settings(self):
         role = (self.server.folder / "role_id").read_text().strip()
         return ['login = "approle"', f'role-id = "{role}"', f'secret-id = {{ file = "{self.server.folder / "secret_id"}" }}']
@@ -286,8 +289,7 @@ class VaultByCertificate(VaultByAppRole):
 class Acme(Line):
     """ACME with external account binding."""
 
-    name, kind, server_class, refuses, names = "acme", "acme", servers.Pebble, "refuse", "ca-decides"
-    revokes = False
+    name, kind, server_class, refuses, names, finds = "acme", "acme", servers.Pebble, "refuse", "ca-decides", True
 
     def policy(self, text):
         return text.replace('allow = ["clientAuth"]', 'allow = ["serverAuth", "clientAuth"]')
@@ -327,6 +329,8 @@ class ScepChallenge(ScepTrusted):
     """SCEP with the challenge of the device, which both know."""
 
     name, server_class, thorough = "scep-challenge", servers.ChallengeScep, False
+    # A challenge that goes on to the CA is warned of.
+    is_known_to_want = True
     challenge = servers.ChallengeScep.CHALLENGE
 
     def policy(self, text):
@@ -417,6 +421,11 @@ ALL = [
     EstByPassword,
     EstManual,
     EstRefusing,
+    CmpBySecret,
+    CmpBySignature,
+    CmpByTemplate,
+    CmpPq,
+    CmpSiemens,
     StepJwk,
     StepX5c,
     VaultByAppRole,

@@ -240,7 +240,11 @@ class Cmp(Server):
         return [*self.shelf.cmp_ca(), self.port, self.folder, *self.options]
 
     def signed(self, name):
-        return self.said(rf"^issued [0-9A-F]+ {name}$")
+        return len(self.serials(name))
+
+    def serials(self, name):
+        """The serial numbers of what it issued for this name."""
+        return [one.lower() for one in re.findall(rf"(?m)^issued ([0-9A-F]+) {name}$", self.daemon.said())] if self.daemon else []
 
     def crl(self):
         return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/crl", timeout=5).read()
@@ -451,7 +455,7 @@ class Pebble(Server):
 
     def prepare(self):
         super().prepare()
-        self.management = free_port()
+        self.management, self.before = free_port(), {}
         settings = {
             "listenAddress": f"127.0.0.1:{self.port}",
             "managementListenAddress": f"127.0.0.1:{self.management}",
@@ -489,8 +493,9 @@ class Pebble(Server):
         return self.folder / "acme-chain.pem"
 
     def signed(self, name):
-        """By its log, which has no names: there is one line at this server, which asks for one certificate after another."""
-        return self.said("Issued certificate serial")
+        """By its log, which has no names: one line asks for one certificate after another, so all since a name came up are of that name."""
+        count = self.said("Issued certificate serial")
+        return count - self.before.setdefault(name, count)
 
 
 class Scep(Server):

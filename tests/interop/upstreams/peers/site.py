@@ -95,7 +95,8 @@ class Site:
     def certificates(self, common_name):
         """What the inventory has of this device."""
         listed = self.json("certificate", "list", common_name)
-        return [row for row in listed["certificates"] if row["common_name"] == common_name]
+        # Some CAs leave the common name out, and it stands among the alternative names only.
+        return [row for row in listed["certificates"] if re.search(rf"(?<![a-z0-9-]){common_name}(?![a-z0-9-])", json.dumps(row))]
 
     def transaction(self, common_name, state):
         """The transaction of this device, if it is in this state."""
@@ -116,6 +117,7 @@ class Device:
         self.sans = line.sans(name) if sans is None else sans
         self.folder = site.work / "devices" / name
         self.folder.mkdir(parents=True)
+        line.server.signed(name)
         self.certificate, self.key = self.folder / "device.crt", self.folder / "device.key"
         openssl("genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.key).ok()
         if line.by_old_certificate:

@@ -24,8 +24,10 @@ import java.util.List;
 import java.util.concurrent.Executors;
 import org.bouncycastle.asn1.ASN1ObjectIdentifier;
 import org.bouncycastle.asn1.x500.X500Name;
+import org.bouncycastle.asn1.x509.Extension;
 import org.bouncycastle.asn1.x509.Extensions;
 import org.bouncycastle.cert.X509v3CertificateBuilder;
+import org.bouncycastle.cert.jcajce.JcaX509ExtensionUtils;
 import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
 import org.bouncycastle.pkcs.PKCS10CertificationRequest;
 
@@ -87,9 +89,6 @@ public final class CmpRa {
         return CmpRaComponent.instantiateP10X509CmpRaComponent(new Settings(own), (request, profile) -> {
             try {
                 PKCS10CertificationRequest asked = new PKCS10CertificationRequest(request);
-                if (asked.getSubject().toString().contains("CN=refuse")) {
-                    throw new IllegalArgumentException("this name is not for you");
-                }
                 X500Name issuer = X500Name.getInstance(issuing.getSubjectX500Principal().getEncoded());
                 Date now = new Date(System.currentTimeMillis() - 60_000), then = new Date(now.getTime() + 90L * 86_400_000);
                 BigInteger serial = new BigInteger(120, new SecureRandom()).setBit(119);
@@ -99,6 +98,9 @@ public final class CmpRa {
                 for (ASN1ObjectIdentifier one : wanted == null ? new ASN1ObjectIdentifier[0] : wanted.getExtensionOIDs()) {
                     made.addExtension(wanted.getExtension(one));
                 }
+                JcaX509ExtensionUtils identifiers = new JcaX509ExtensionUtils();
+                made.addExtension(Extension.authorityKeyIdentifier, false, identifiers.createAuthorityKeyIdentifier(issuing));
+                made.addExtension(Extension.subjectKeyIdentifier, false, identifiers.createSubjectKeyIdentifier(asked.getSubjectPublicKeyInfo()));
                 byte[] certificate = made.build(new JcaContentSignerBuilder("SHA256withECDSA").build(issuingKey)).getEncoded();
                 System.out.println("issued " + serial.toString(16) + " " + asked.getSubject());
                 return certificate;
