@@ -57,7 +57,9 @@ fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
         let finding = Diagnostic::error("bad-value", "EST is spoken over https only (RFC 7030 section 3.3)").at(&url.origin);
         table.report(finding);
     }
-    if let (Some(origin), false) = (table.origin_of("username"), ["client-certificate", "client-ra"].iter().any(|key| table.has(key))) {
+    if let (Some(origin), false) =
+        (table.origin_of("username"), ["client-certificate", "client-ra"].iter().any(|key| table.has(key)))
+    {
         let message = "servers that keep to RFC 7030 refuse requests with a challenge from who shows no certificate of an RA";
         let help = "the challenge of a SCEP device stands in its request; show a client certificate with the extended key usage id-kp-cmcRA";
         table.report(Diagnostic::warning("est-challenge", message).at(&origin).help(help));
