@@ -105,7 +105,14 @@ impl Connector for Cmp {
 
     async fn certificates(&self, ca: &RemoteCa) -> Result<Vec<Arc<Certificate>>, CallError> {
         let peer = self.peer(ca)?;
-        let answer = self.ask(ca, body_tag::GENM, body::ask_ca_certificates()).await?;
+        peer.keep_remark(None);
+        let answer = match self.ask(ca, body_tag::GENM, body::ask_ca_certificates()).await {
+            Ok(answer) => answer,
+            // Many know no general messages, and say so in their own ways: they can be reached, and that is what counts.
+            Err(CallError::Refused(said)) => return Ok(peer.tells_nothing(&said)),
+            Err(CallError::Unclear(said)) if peer.belief() == peer::Belief::Bare => return Ok(peer.tells_nothing(&said)),
+            Err(error) => return Err(error),
+        };
         let told: Vec<_> = match answer.body_tag {
             body_tag::GENP => {
                 let told = body::read_ca_certificates(&answer.content).map_err(|error| CallError::Unclear(error.to_string()))?;
@@ -123,9 +130,7 @@ impl Connector for Cmp {
                 if said.has(Failure::SYSTEM_UNAVAILABLE) {
                     return Err(CallError::not_taken(format!("the CA says: {said}")));
                 }
-                // Many CAs know no general messages: they can be reached, and that is what counts.
-                tracing::debug!(ca = ca.name(), "The CA does not tell its certificates: {said}.");
-                Vec::new()
+                return Ok(peer.tells_nothing(&said));
             }
             other => return Err(CallError::Unclear(format!("the answer is a CMP body {other}, not a general response"))),
         };
@@ -146,6 +151,10 @@ impl Connector for Cmp {
             }
         }
         Ok(wrong)
+    }
+
+    fn remarks(&self, ca: &RemoteCa) -> Vec<String> {
+        self.peer(ca).ok().and_then(|peer| peer.remark()).into_iter().collect()
     }
 
     async fn revoke(&self, ca: &RemoteCa, certificate: &Certificate, reason: RevocationReason) -> Result<(), CallError> {

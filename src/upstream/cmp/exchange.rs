@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 use super::message::{self, Message, NewHeader, PVNO, PVNO_2021, body_tag};
@@ -97,6 +97,11 @@ pub async fn exchange(http: &Http, peer: &Arc<Peer>, ca: &RemoteCa, ask: Ask) ->
     // A message of the CA counts more than the status that it comes with (RFC 9811 section 3.5).
     let is_message = answer.body.first() == Some(&0x30);
     if !is_message {
+        // Who may not ask here, or asks at the wrong place, is for the operator to mend, and no fault of what was asked for.
+        if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+            let said = answer.status_line();
+            return Err(CallError::not_taken(format!("there is no CMP for us at {}: {said}", peer.settings.path)));
+        }
         answer.success()?;
         return Err(CallError::Unclear("the answer is no CMP message".to_owned()));
     }
@@ -141,6 +146,7 @@ fn read(octets: &[u8], ask: &Ask, peer: &Peer, responders: &Responders, now: Tim
     let bare_error = message.body_tag == body_tag::ERROR && message.protection.is_none();
     if bare_error && !peer.settings.unprotected_errors {
         let said = body::read_error(message.content).map_err(malformed)?;
+        peer.believe(Belief::Bare);
         return Err(CallError::Unclear(format!(
             "the answer is an error that nothing protects, so that anybody may have written it ({said}); \
              `unprotected-errors = true` believes such"

@@ -33,7 +33,7 @@ impl Look {
             return Err("the certificate is for another key".to_owned());
         }
         let ordered = DistinguishedName::from_der(&order.subject).map_err(|error| error.to_string())?;
-        if self.names == NamesRule::AsOrdered && !certificate.subject().matches(&ordered) {
+        if self.names == NamesRule::AsOrdered && !certificate.subject().matches_in_any_order(&ordered) {
             return Err(format!("the subject is {}, ordered was {ordered}", certificate.subject()));
         }
         if certificate.signature_algorithm() != Some(order.signature) {

@@ -123,7 +123,12 @@ impl Mac {
         let salt = salt(&fields.tag(tag::OCTET_STRING)?)?;
         let rounds = rounds(&fields.tag(tag::INTEGER)?)?;
         let key_len = match fields.optional(tag::INTEGER)? {
-            Some(length) => length.unsigned().filter(|length| (16..=64).contains(length)),
+            Some(length) => match length.unsigned() {
+                Some(octets @ 16..=64) => Some(octets),
+                // RFC 8018 appendix A.2 means octets. Siemens' component writes bits, and no key is that long in octets.
+                Some(bits @ 128..=4096) if bits % 8 == 0 => Some(bits / 8),
+                _ => None,
+            },
             None => Some(digest.output_len() as u64),
         };
         let key_len = key_len.ok_or_else(|| inner.error("a key that is too short or too long"))? as usize;
@@ -236,6 +241,18 @@ mod tests {
             assert!(known(kind).verify(b"s", b"x", &known(kind).compute(b"s", b"x").unwrap()));
             assert!(!known(kind).verify(b"t", b"x", &known(kind).compute(b"s", b"x").unwrap()));
         }
+    }
+
+    /// The parameters of Siemens' CmpRaComponent 4.1.4: the key is 4096 bits long, and says so in bits.
+    #[test]
+    fn the_length_of_a_key_may_be_in_bits() {
+        let der = "305406092a864886f70d01050e3047303906092a864886f70d01050c302c041470b50ff8a61391925b941fd6298d35e179cca2bb\
+                   0202271002021000300c06082a864886f70d02090500300a06082a864886f70d0209";
+        let der = hex::decode(der).unwrap();
+        let mac = Mac::read(&Reader::single("algorithm", &der, tag::SEQUENCE).unwrap()).unwrap().unwrap();
+        assert_eq!((mac.key_len, mac.rounds), (512, 10_000));
+        let computed = mac.compute(b"insta-secret", b"protected part").unwrap();
+        assert_eq!(hex::encode(computed), "309b2cccf7dee3b1ba8824ff6d65710d3f8211afd3f55df17f6e6364a55f1b4d");
     }
 
     #[test]

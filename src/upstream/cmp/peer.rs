@@ -100,6 +100,8 @@ pub struct Peer {
     /// The certificates that came in protected answers, for a CA that does not tell them when it is asked.
     told: Mutex<Vec<Arc<Certificate>>>,
     belief: Mutex<Belief>,
+    /// What it said in the place of its certificates.
+    remark: Mutex<Option<String>>,
 }
 
 /// Whether the answers of a CA are protected in a way that we can check.
@@ -110,6 +112,8 @@ pub(super) enum Belief {
     Unknown,
     /// The last one was.
     Good,
+    /// The last one was an error without any protection: it says nothing, but that somebody is there.
+    Bare,
     /// The last one was not, for this reason: nobody can tell what the CA makes of our messages.
     Bad(String),
 }
@@ -142,6 +146,7 @@ impl Peer {
             trust,
             told: Mutex::default(),
             belief: Mutex::default(),
+            remark: Mutex::default(),
             settings: settings.clone(),
         })
     }
@@ -181,6 +186,22 @@ impl Peer {
     /// Says whether its last answer could be.
     pub(super) fn believe(&self, belief: Belief) {
         *self.belief.lock().unwrap_or_else(PoisonError::into_inner) = belief;
+    }
+
+    /// What the CA said when it was asked for its certificates, if that was no answer.
+    pub(super) fn remark(&self) -> Option<String> {
+        self.remark.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what it said, and gives what it told before.
+    pub(super) fn tells_nothing(&self, said: &dyn std::fmt::Display) -> Vec<Arc<Certificate>> {
+        self.keep_remark(Some(format!("asked for its certificates (genm caCerts) the CA says: {said}")));
+        self.told()
+    }
+
+    /// Keeps that, or nothing.
+    pub(super) fn keep_remark(&self, remark: Option<String>) {
+        *self.remark.lock().unwrap_or_else(PoisonError::into_inner) = remark;
     }
 
     /// What the CA told of itself.

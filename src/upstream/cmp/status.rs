@@ -80,9 +80,9 @@ impl Failure {
         Failure(23),
     ];
 
-    /// Who sent it is not taken for who may: badMessageCheck, badTime, wrongIntegrity, signerNotTrusted. Like HTTP 401 it is for the
-    /// operator to mend, and no fault of what was asked for.
-    pub(super) const OF_THE_SENDER: [Failure; 4] = [Failure(1), Failure(3), Failure(12), Failure(20)];
+    /// Who sent it is not taken for who may: badTime, wrongIntegrity, signerNotTrusted. Like HTTP 401 it is for the operator to mend,
+    /// and no fault of what was asked for. (badMessageCheck is not among them: some say so of whatever they do not like.)
+    pub(super) const OF_THE_SENDER: [Failure; 3] = [Failure(3), Failure(12), Failure(20)];
 }
 
 /// PKIStatusInfo.

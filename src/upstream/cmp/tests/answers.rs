@@ -15,9 +15,10 @@ async fn a_no_is_told_apart_from_not_now_and_from_nobody_knows() {
         (error(Some(9)), "rejected", "badPOP"),
         (error(Some(23)), "rejected", "notAuthorized"),
         (error(None), "rejected", "said so"),
+        (error(Some(1)), "rejected", "badMessageCheck"),
         (error(Some(24)), "not taken", "systemUnavail"),
         // Our credentials and our clock are the operator's business, like HTTP 401.
-        (error(Some(1)), "not taken", "badMessageCheck"),
+        (error(Some(12)), "not taken", "wrongIntegrity"),
         (error(Some(20)), "not taken", "signerNotTrusted"),
         (error(Some(3)), "not taken", "badTime"),
         (error(Some(25)), "unknown", "systemFailure"),
@@ -42,7 +43,10 @@ async fn http_says_what_no_message_does() {
     let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
     for (play, expected) in [
         (Play::status(503), "not taken"),
-        (Play::status(404), "rejected"),
+        (Play::status(401), "not taken"),
+        (Play::status(403), "not taken"),
+        (Play::status(404), "not taken"),
+        (Play::status(400), "rejected"),
         (Play::status(500), "unknown"),
         (Play::Cut, "unknown"),
         (Play::body(200, "text/html", "<html>"), "unknown"),

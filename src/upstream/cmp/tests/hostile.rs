@@ -73,7 +73,7 @@ async fn unprotected_errors_are_believed_where_that_is_set() {
     let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
     let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
     let bare = |failure| Answered { by: None, ..error(Some(failure)) };
-    let without = |field: Vec<u8>| Answered { transaction: Some(field.clone()), nonce: Some(field), ..bare(1) };
+    let without = |field: Vec<u8>| Answered { transaction: Some(field.clone()), nonce: Some(field), ..bare(20) };
     for (answer, expected) in [
         (bare(19), "rejected"),
         (bare(24), "not taken"),

@@ -63,9 +63,35 @@ async fn a_ca_tells_its_certificates() {
     let with_pubs = answered(body_tag::CP, encode(tag::SEQUENCE, &[caps.as_slice(), responses])).implicit();
     let server = playing(vec![error(Some(2)), with_pubs, error(Some(2))]).await;
     let cmp = cmp(&server, by_secret(&ca));
+    assert!(cmp.remarks(&remote).is_empty());
     assert_eq!(cmp.certificates(&remote).await, Ok(Vec::new()));
+    assert!(cmp.remarks(&remote)[0].contains("badRequest"), "a look at what it says does no harm");
     assert_eq!(name_of(&cmp.submit(&remote, &order, &KEY).await), "issued");
     assert_eq!(cmp.certificates(&remote).await, Ok(vec![Arc::clone(&ca.certificate)]));
+}
+
+/// The breaker of a CA closes when it answers; that need not be what was asked for.
+#[tokio::test]
+async fn a_ca_that_knows_no_general_messages_is_there_all_the_same() {
+    let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let remote = ca.remote_ca("devices");
+    let bare = Answered { by: None, ..error(Some(2)) };
+    let server = Scripted::answering(move |seen| bare.play(seen)).await;
+    assert_eq!(cmp(&server, by_secret(&ca)).certificates(&remote).await, Ok(Vec::new()));
+    for (play, there) in [
+        (Play::status(400), true),
+        (Play::status(501), false),
+        (Play::status(503), false),
+        (Play::status(404), false),
+        (Play::Cut, false),
+        (Play::body(200, "text/html", "<html>"), false),
+    ] {
+        let server = Scripted::playing([play.clone()]).await;
+        assert_eq!(cmp(&server, by_secret(&ca)).certificates(&remote).await.is_ok(), there, "{play:?}");
+    }
+    let other = Some(Credential::Secret { secret: Zeroizing::new("another".into()), kind: MacKind::Pbm });
+    let server = playing(vec![Answered { by: other, ..error(Some(2)) }]).await;
+    assert!(cmp(&server, by_secret(&ca)).certificates(&remote).await.is_err(), "one with another secret is of no use");
 }
 
 #[tokio::test]
@@ -73,7 +99,7 @@ async fn credentials_are_seen_to_be_good() {
     let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
     let remote = ca.remote_ca("devices");
     for (answer, says) in
-        [(error(Some(1)), "badMessageCheck"), (error(Some(20)), "signerNotTrusted"), (error(Some(24)), "systemUnavail")]
+        [(error(Some(12)), "wrongIntegrity"), (error(Some(20)), "signerNotTrusted"), (error(Some(24)), "systemUnavail")]
     {
         let server = playing(vec![answer]).await;
         let error = cmp(&server, by_secret(&ca)).certificates(&remote).await.unwrap_err();
