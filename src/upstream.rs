@@ -111,6 +111,11 @@ pub trait UpstreamCa: Send + Sync {
         self.health().await.map(|()| Vec::new())
     }
 
+    /// The longest validity that the real CA gives, where it tells that: for `ravelin check-config --online` too.
+    async fn longest_validity_online(&self, _ca: &str) -> Result<Option<Duration>, UpstreamError> {
+        Ok(None)
+    }
+
     /// The subject keys that the real CA says it takes, for `ravelin check-config --online`; `None` if it does not say.
     async fn subject_keys_online(&self, _ca: &str) -> Result<Option<Vec<KeyRule>>, UpstreamError> {
         Ok(None)
@@ -251,6 +256,11 @@ pub enum Submission {
     /// Nobody knows: the request may have reached the CA.
     Unknown {
         /// What happened, for the operator.
+        reason: String,
+    },
+    /// The CA surely received it, and does not tell what became of it, however often it is asked: an operator has to look there.
+    Lost {
+        /// What is known, for the operator.
         reason: String,
     },
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::{Config, build};
+use super::{Config, build, value};
 use crate::algorithm::{KeyAlgorithm, KeyRule};
-use crate::upstream::UpstreamCa;
+use crate::upstream::{UpstreamCa, UpstreamError};
 
 /// What is wrong with an upstream that cannot be asked.
 pub const UNREACHABLE: &str = "upstream-unreachable";
@@ -38,12 +38,15 @@ pub async fn check(config: &Config, upstreams: &[Arc<dyn UpstreamCa>], patience:
         asked.spawn(async move {
             let ask = async {
                 let wrong = upstream.check_online(&ca).await?;
-                // Where something is wrong with the names, nothing is known of the keys.
-                let takes = if wrong.is_empty() { upstream.subject_keys_online(&ca).await? } else { None };
-                Ok::<_, crate::upstream::UpstreamError>((wrong, takes))
+                // Where something is wrong with the names, nothing else is known.
+                let (takes, longest) = match wrong.is_empty() {
+                    true => (upstream.subject_keys_online(&ca).await?, upstream.longest_validity_online(&ca).await?),
+                    false => (None, None),
+                };
+                Ok::<_, UpstreamError>((wrong, (takes, longest)))
             };
             let answer = tokio::time::timeout(patience, ask).await;
-            let takes = if let Ok(Ok((_, takes))) = &answer { takes.clone() } else { None };
+            let bounds = if let Ok(Ok((_, bounds))) = &answer { bounds.clone() } else { (None, None) };
             let findings: Vec<_> = match answer {
                 Ok(Ok((wrong, _))) => wrong.into_iter().map(|what| (WRONG, what)).collect(),
                 Ok(Err(error)) => vec![(UNREACHABLE, error.to_string())],
@@ -51,23 +54,32 @@ pub async fn check(config: &Config, upstreams: &[Arc<dyn UpstreamCa>], patience:
             };
             let remarks = upstream.remarks(&ca).into_iter().map(|what| (REMARK, what));
             let findings: Vec<_> = findings.into_iter().chain(remarks).collect();
-            (name, ca, findings, takes)
+            (name, ca, findings, bounds)
         });
     }
     let mut answers = asked.join_all().await;
     answers.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     let mut all = Diagnostics::default();
-    for (name, ca, findings, takes) in answers {
+    for (name, ca, findings, (takes, longest)) in answers {
         let at = [format!("upstream/{name}/ca/{ca}"), format!("upstream/{name}")];
         for (code, what) in findings {
             let message = format!("CA `{ca}` of upstream `{name}`: {what}");
             let finding = if code == REMARK { Diagnostic::warning(code, message) } else { Diagnostic::error(code, message) };
             all.push(config.origins.point(finding, &at));
         }
-        let Some(takes) = takes else { continue };
-        for profile in config.profiles.iter().filter(|profile| build::in_use(config, profile)) {
-            let untaken = untaken(&profile.accepts, &takes);
-            if untaken.is_empty() || !profile.issuers().any(|issuer| issuer.upstream == name && issuer.ca == ca) {
+        let in_use = config.profiles.iter().filter(|profile| build::in_use(config, profile));
+        let served = in_use.filter(|profile| profile.issuers().any(|issuer| issuer.upstream == name && issuer.ca == ca));
+        for profile in served {
+            if let Some(longest) = longest.filter(|longest| profile.validity > *longest) {
+                let (asked, given) = (value::show_duration(profile.validity), value::show_duration(longest));
+                let what = format!(
+                    "algorithm profile `{}` asks for certificates of {asked}, and CA `{ca}` of upstream `{name}` gives {given} at most",
+                    profile.name
+                );
+                all.push(config.origins.point(Diagnostic::error(WRONG, what), &at));
+            }
+            let untaken = takes.as_ref().map(|takes| untaken(&profile.accepts, takes)).unwrap_or_default();
+            if untaken.is_empty() {
                 continue;
             }
             let names: Vec<_> = untaken.iter().map(KeyAlgorithm::to_string).collect();

@@ -156,7 +156,7 @@ async fn leg(core: &Arc<Core>, mut work: Work) -> Result<Leg, EnrollError> {
             let due_at = after(core.now(), backoff::rest(&work.attempt, core.now(), None));
             conclude(core, &work, AttemptResult::Unclear { due_at }, None, Vec::new()).await
         }
-        Submission::Unknown { reason } => {
+        Submission::Unknown { reason } | Submission::Lost { reason } => {
             tracing::error!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear; an operator has to decide: {reason}.");
             note_setback(core, &work, "upstream-unclear", &reason).await;
             let event = event_of(&work, core.now(), "issuance.unclear", json!({ "reason": reason }));
@@ -423,5 +423,6 @@ fn outcome_of(submission: &Submission) -> &'static str {
         Submission::NotTaken { .. } => "not-taken",
         Submission::Rejected { .. } => "rejected",
         Submission::Unknown { .. } => "unknown",
+        Submission::Lost { .. } => "lost",
     }
 }

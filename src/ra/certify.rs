@@ -151,7 +151,10 @@ impl RaStore {
             };
             match ca.issue(&order, &IdempotencyKey(provider().random())) {
                 Submission::Issued { certificate, .. } => Ok(Certificate::clone(&certificate)),
-                Submission::NotTaken { reason, .. } | Submission::Rejected { reason } | Submission::Unknown { reason } => {
+                Submission::NotTaken { reason, .. }
+                | Submission::Rejected { reason }
+                | Submission::Unknown { reason }
+                | Submission::Lost { reason } => {
                     Err(unsuitable(reason))
                 }
                 Submission::Waiting { .. } => Err(unsuitable("it lets the order wait".into())),

@@ -130,6 +130,11 @@ impl Http {
         })
     }
 
+    /// How long an answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The address of the CA, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url

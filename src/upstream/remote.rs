@@ -65,6 +65,12 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// The longest validity that the real CA gives, where it tells that. `ravelin check-config --online` asks this of a CA of which
+    /// nothing is wrong.
+    async fn longest_validity(&self, _ca: &RemoteCa) -> Result<Option<Duration>, CallError> {
+        Ok(None)
+    }
+
     /// The subject keys that the real CA says it takes from us; `None` if it does not say. `ravelin check-config --online` asks this.
     async fn subject_keys(&self, _ca: &RemoteCa) -> Result<Option<Vec<KeyRule>>, CallError> {
         Ok(None)
@@ -285,6 +291,10 @@ impl UpstreamCa for Remote {
         let ca = self.known(ca)?;
         self.refresh(ca).await?;
         self.connector.check(ca).await.map_err(self.failed())
+    }
+
+    async fn longest_validity_online(&self, ca: &str) -> Result<Option<Duration>, UpstreamError> {
+        self.connector.longest_validity(self.known(ca)?).await.map_err(self.failed())
     }
 
     async fn subject_keys_online(&self, ca: &str) -> Result<Option<Vec<KeyRule>>, UpstreamError> {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -167,7 +167,10 @@ impl StepCa {
         if provisioner.is_trusted() {
             return None;
         }
+        let begun = Instant::now();
         match self.takes_tokens(provisioner).await {
+            // With little time left for the answer the order would become unclear for nothing.
+            Ok(true) if begun.elapsed() > self.http.timeout() / 2 => Some("step-ca is slow".to_owned()),
             Ok(true) => None,
             Ok(false) => Some(NO_TRUST.to_owned()),
             Err(error) => Some(error.to_string()),
@@ -230,7 +233,7 @@ impl Connector for StepCa {
             Err(error) => return unknown(error.to_string()),
         };
         if !self.keeps_tokens {
-            return unknown("step-ca may have issued; without `keeps-tokens` it cannot be asked".to_owned());
+            return unknown("the outcome cannot be found out without `keeps-tokens`".to_owned());
         }
         if let Some(reason) = self.obstacle(provisioner).await {
             return unknown(reason);
@@ -240,10 +243,12 @@ impl Connector for StepCa {
             Ok(Signed::Issued(certificate)) => Submission::Issued { certificate, chain: Vec::new() },
             Ok(Signed::Refused(reason)) => Submission::Rejected { reason },
             Ok(Signed::NotTrusted(_)) => match self.takes_tokens(provisioner).await {
-                Ok(true) => unknown(format!(
-                    "step-ca received the order, for it has used its token, and its answer was lost. Whether it issued stands in its log, \
-                     beside the token with the jti {key}; if it did, revoke that certificate there and let the device ask anew"
-                )),
+                Ok(true) => Submission::Lost {
+                    reason: format!(
+                        "step-ca received the order, for its token was used, and the answer was lost. What it did stands in its log, beside the \
+                         token with the jti {key}: hand in the certificate that it issued, or order anew if it issued none"
+                    ),
+                },
                 Ok(false) => unknown(NO_TRUST.to_owned()),
                 Err(error) => unknown(error.to_string()),
             },
@@ -271,6 +276,10 @@ impl Connector for StepCa {
             findings.push(NO_TRUST.to_owned());
         }
         Ok(findings)
+    }
+
+    async fn longest_validity(&self, ca: &RemoteCa) -> Result<Option<Duration>, CallError> {
+        check::longest_validity(self, self.provisioner(ca)?).await
     }
 
     async fn revoke(&self, ca: &RemoteCa, certificate: &Certificate, reason: RevocationReason) -> Result<(), CallError> {

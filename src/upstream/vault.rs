@@ -186,6 +186,10 @@ impl Connector for Vault {
         check::role(&self.session, self.role(ca)?).await
     }
 
+    async fn subject_keys(&self, ca: &RemoteCa) -> Result<Option<Vec<KeyRule>>, CallError> {
+        check::subject_keys(&self.session, self.role(ca)?).await
+    }
+
     async fn revoke(&self, ca: &RemoteCa, certificate: &Certificate, _reason: RevocationReason) -> Result<(), CallError> {
         // By the certificate, not its number: so it is known to a role that stores none, too.
         let body: Value = json!({ "certificate": certificate.to_pem() });

@@ -91,3 +91,47 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
         _ => Err("write a JSON object in a string, such as '{\"site\": \"north\"}'".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Config, Overrides, UpstreamKind, load};
+    use super::*;
+
+    fn loaded(upstream: &str, ca: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let head = "version = 1\n[[upstream]]\nname = \"step\"\nkind = \"step-ca\"\nurl = \"https://ca.example.net:9000\"\ntrust = \"root.pem\"\n";
+        let table = "[[upstream.ca]]\nname = \"one\"\nchain = \"chain.pem\"\n";
+        std::fs::write(dir.path().join("ravelin.toml"), format!("{head}{upstream}\n{table}{ca}")).unwrap();
+        load(dir.path(), &Overrides::none()).map_err(|findings| findings.to_string())
+    }
+
+    #[test]
+    fn a_provisioner_is_read_with_its_files() {
+        let ca = "provisioner = \"p\"\nprovisioner-key = \"p.jwk\"\nprovisioner-certificate = \"p.pem\"\nprovisioner-password = { file = \"pw\" }\n\
+                  template-data = '{\"site\": \"north\"}'\n";
+        let config = loaded("keeps-tokens = true", ca).unwrap_or_else(|findings| panic!("{findings}"));
+        let UpstreamKind::Remote(remote) = &config.upstreams[0].kind else { panic!("not remote") };
+        let ConnectorSettings::StepCa(settings) = &remote.connector else { panic!("not a step-ca") };
+        let one = &settings.provisioners["one"];
+        assert!(settings.keeps_tokens && settings.authority.is_none());
+        assert_eq!((one.name.as_str(), one.template_data["site"].as_str()), ("p", Some("north")));
+        assert!(one.certificate.is_some() && one.password.is_some());
+        for file in ["p.jwk", "p.pem", "pw"] {
+            assert!(config.upstreams[0].files.iter().any(|path| path.ends_with(file)), "{file} is not watched");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let cases = [
+            ("", "provisioner-key = \"p.jwk\"\n", "`provisioner`"),
+            ("", "provisioner = \"p\"\n", "`provisioner-key`"),
+            ("authority = \"ca\"", "provisioner = \"p\"\nprovisioner-key = \"p\"\n", "is no address"),
+            ("", "provisioner = \"p\"\nprovisioner-key = \"p\"\ntemplate-data = \"[1]\"\n", "write a JSON object"),
+        ];
+        for (upstream, ca, finding) in cases {
+            let findings = loaded(upstream, ca).map(drop).unwrap_err();
+            assert!(findings.contains(finding), "{upstream} {ca}: {findings}");
+        }
+    }
+}

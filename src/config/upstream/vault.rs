@@ -144,3 +144,61 @@ fn path(text: &str) -> Result<String, String> {
     let inner = text.trim_matches('/');
     inner.split('/').map(segment).collect::<Result<Vec<_>, _>>().map(|parts| parts.join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Config, Overrides, UpstreamKind, load};
+    use super::*;
+    use crate::upstream::secret::SecretSource;
+
+    const CA: &str = "[[upstream.ca]]\nname = \"one\"\nchain = \"chain.pem\"\nrole = \"routers\"\n";
+
+    fn loaded(upstream: &str, ca: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let head = "version = 1\n[[upstream]]\nname = \"vault\"\nkind = \"vault\"\nurl = \"https://vault.example.net:8200\"\ntrust = \"root.pem\"\n";
+        std::fs::write(dir.path().join("ravelin.toml"), format!("{head}{upstream}\n{ca}")).unwrap();
+        load(dir.path(), &Overrides::none()).map_err(|findings| findings.to_string())
+    }
+
+    fn settings(upstream: &str, ca: &str) -> VaultSettings {
+        let config = loaded(upstream, ca).unwrap_or_else(|findings| panic!("{findings}"));
+        let UpstreamKind::Remote(remote) = &config.upstreams[0].kind else { panic!("not remote") };
+        let ConnectorSettings::Vault(settings) = &remote.connector else { panic!("not a vault") };
+        settings.clone()
+    }
+
+    #[test]
+    fn logins_have_their_defaults() {
+        let approle = settings("login = \"approle\"\nrole-id = \"r\"\nsecret-id = { env = \"X\" }", CA);
+        let secret_id = SecretSource::Environment("X".into());
+        assert_eq!(approle.login, Login::AppRole { mount: "approle".into(), role_id: "r".into(), secret_id });
+        let role = &approle.roles["one"];
+        assert_eq!((role.mount.as_str(), role.issuer.as_str(), role.mode), ("pki", "default", Mode::Sign));
+        let client = "client-certificate = \"ra.pem\"\nclient-key = \"ra.key\"\nlogin-mount = \"/teams/cert/\"";
+        let certificate = settings(&format!("login = \"cert\"\n{client}"), CA);
+        assert_eq!(certificate.login, Login::Certificate { mount: "teams/cert".into(), role: None });
+        let token = settings("login = \"token\"\ntoken = { env = \"VAULT_TOKEN\" }", &CA.replace("role =", "mode = \"sign-verbatim\" #"));
+        assert_eq!(token.login, Login::Token(SecretSource::Environment("VAULT_TOKEN".into())));
+        assert_eq!((token.roles["one"].mode, &token.roles["one"].role), (Mode::SignVerbatim, &None));
+    }
+
+    #[test]
+    fn what_is_missing_or_of_no_use_is_said() {
+        let token = "login = \"token\"\ntoken = { env = \"VAULT_TOKEN\" }";
+        let cases = [
+            ("login = \"approle\"", CA, "`login = \"approle\"` needs `secret-id`"),
+            ("login = \"cert\"", CA, "`login = \"cert\"` needs `client-certificate`"),
+            ("login = \"ldap\"", CA, "\"ldap\" is none of token, approle, cert"),
+            ("", CA, "`login`"),
+            ("login = \"token\"\ntoken = { env = \"T\" }\nrole-id = \"r\"", CA, "`role-id` is of no use"),
+            (token, &CA.replace("role =", "mode = \"sign\" #"), "`mode = \"sign\"` needs `role`"),
+            (token, &format!("{CA}mode = \"sign-verbatim\"\nnames-from = \"request\"\n"), "takes all names from the CSR"),
+            (token, &format!("{CA}mount = \"../sys\"\n"), "is no name"),
+            (token, &format!("{CA}issuer = \"a/b\"\n"), "is no name"),
+        ];
+        for (upstream, ca, finding) in cases {
+            let findings = loaded(upstream, ca).map(drop).unwrap_err();
+            assert!(findings.contains(finding), "{upstream} {ca}: {findings}");
+        }
+    }
+}

@@ -186,5 +186,6 @@ fn name_of(submission: &Submission) -> &'static str {
         Submission::NotTaken { .. } => "not taken",
         Submission::Rejected { .. } => "rejected",
         Submission::Unknown { .. } => "unknown",
+        Submission::Lost { .. } => "lost",
     }
 }

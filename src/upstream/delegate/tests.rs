@@ -248,6 +248,7 @@ async fn what_a_webhook_did_is_told_by_how_it_failed() {
         Submission::NotTaken { .. } => "not-taken",
         Submission::Rejected { .. } => "rejected",
         Submission::Unknown { .. } => "unknown",
+        Submission::Lost { .. } => "lost",
     };
     for (play, submitted, polled) in [
         (Play::json(200, &json!({ "status": "rejected", "reason": "no" })), "rejected", "rejected"),

@@ -241,7 +241,7 @@ async fn an_answer_that_was_lost_is_not_issued_again() {
     assert!(matches!(step.submit(&ca, &double.order, &KEY).await, Submission::Unknown { .. }));
     for _ in 0..2 {
         let outcome = step.find(&ca, &double.order, &KEY).await;
-        let Submission::Unknown { reason } = &outcome else { panic!("{outcome:?}") };
+        let Submission::Lost { reason } = &outcome else { panic!("{outcome:?}") };
         assert!(reason.contains("received the order") && reason.contains(&KEY.to_string()), "{reason}");
     }
     assert_eq!(*double.issued.lock().unwrap(), 1);
@@ -254,7 +254,7 @@ async fn an_order_that_was_lost_is_issued_once() {
     let step = step(peer.http(), jwk(&double.ca), true);
     assert!(matches!(step.submit(&ca, &double.order, &KEY).await, Submission::Unknown { .. }));
     assert!(matches!(step.find(&ca, &double.order, &KEY).await, Submission::Issued { .. }));
-    assert!(matches!(step.find(&ca, &double.order, &KEY).await, Submission::Unknown { .. }));
+    assert!(matches!(step.find(&ca, &double.order, &KEY).await, Submission::Lost { .. }));
     assert_eq!(*double.issued.lock().unwrap(), 1);
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::session::Session;
 use super::wire::{self, Data};
 use super::{Mode, NamesFrom, RoleSettings};
+use crate::algorithm::{KeyAlgorithm, KeyRule};
 use crate::upstream::remote::CallError;
 
 /// A role, as far as it is looked at.
@@ -20,6 +21,10 @@ struct Role {
     use_csr_sans: bool,
     #[serde(default)]
     not_after: String,
+    #[serde(default)]
+    key_type: String,
+    #[serde(default)]
+    key_bits: u32,
 }
 
 fn yes() -> bool {
@@ -30,18 +35,56 @@ fn yes() -> bool {
 pub(super) async fn role(session: &Session, ours: &RoleSettings) -> Result<Vec<String>, CallError> {
     let mut findings = permissions(session, ours).await?;
     let Some(name) = &ours.role else { return Ok(findings) };
+    match read(session, ours, name).await? {
+        Read::Role(role) => findings.extend(compare(name, &role, ours)),
+        Read::Missing => findings.push(format!("there is no role {name:?} at {:?}", ours.mount)),
+        Read::Forbidden => tracing::info!(role = name, "The role cannot be looked at: the policy of our token does not allow it."),
+    }
+    Ok(findings)
+}
+
+/// The subject keys that the role takes, where it does not take any. `sign-verbatim` takes any.
+pub(super) async fn subject_keys(session: &Session, ours: &RoleSettings) -> Result<Option<Vec<KeyRule>>, CallError> {
+    let (Mode::Sign, Some(name)) = (ours.mode, &ours.role) else { return Ok(None) };
+    Ok(match read(session, ours, name).await? {
+        Read::Role(role) => keys_of(&role),
+        Read::Missing | Read::Forbidden => None,
+    })
+}
+
+/// The keys by `key_type` and `key_bits` of a role: with so many bits or more.
+fn keys_of(role: &Role) -> Option<Vec<KeyRule>> {
+    let curves = [(256, KeyAlgorithm::EcdsaP256), (384, KeyAlgorithm::EcdsaP384), (521, KeyAlgorithm::EcdsaP521)];
+    match role.key_type.as_str() {
+        "rsa" => Some(vec![KeyRule::RsaRange { min: role.key_bits.max(2048), max: 8192 }]),
+        "ec" => {
+            let allowed = curves.into_iter().filter(|(bits, _)| *bits >= role.key_bits);
+            Some(allowed.map(|(_, key)| KeyRule::Exactly(key)).collect())
+        }
+        "ed25519" => Some(vec![KeyRule::Exactly(KeyAlgorithm::Ed25519)]),
+        _ => None,
+    }
+}
+
+/// What became of reading a role.
+enum Read {
+    Role(Role),
+    Missing,
+    /// It need not be allowed to us.
+    Forbidden,
+}
+
+async fn read(session: &Session, ours: &RoleSettings, name: &str) -> Result<Read, CallError> {
     let answer = session.send(Method::GET, &format!("{}/roles/{name}", ours.mount), None, None).await?;
     match answer.status {
-        StatusCode::NOT_FOUND => findings.push(format!("there is no role {name:?} at {:?}", ours.mount)),
-        // It need not be allowed to us.
-        StatusCode::FORBIDDEN => tracing::info!(role = name, "The role cannot be looked at: the policy of the token does not allow to read it."),
+        StatusCode::NOT_FOUND => Ok(Read::Missing),
+        StatusCode::FORBIDDEN => Ok(Read::Forbidden),
         _ => {
             let body = wire::success(answer)?.body;
             let Data::<Role> { data } = serde_json::from_slice(&body).map_err(wire::unclear)?;
-            findings.extend(compare(name, &data, ours));
+            Ok(Read::Role(data))
         }
     }
-    Ok(findings)
 }
 
 fn compare(name: &str, role: &Role, ours: &RoleSettings) -> Vec<String> {
@@ -75,4 +118,19 @@ async fn permissions(session: &Session, ours: &RoleSettings) -> Result<Vec<Strin
     };
     let missing = paths.iter().filter(|(path, _)| !may(path));
     Ok(missing.map(|(path, what)| format!("our token may not {what}: its policy lacks `update` on {path:?}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_says_which_keys_it_takes() {
+        let keys = |kind: &str, bits: u32| keys_of(&serde_json::from_value(json!({ "key_type": kind, "key_bits": bits })).unwrap());
+        assert_eq!(keys("any", 0), None);
+        assert_eq!(keys("rsa", 0), Some(vec![KeyRule::RsaRange { min: 2048, max: 8192 }]));
+        assert_eq!(keys("rsa", 3072), Some(vec![KeyRule::RsaRange { min: 3072, max: 8192 }]));
+        assert_eq!(keys("ec", 384), Some(vec![KeyRule::Exactly(KeyAlgorithm::EcdsaP384), KeyRule::Exactly(KeyAlgorithm::EcdsaP521)]));
+        assert_eq!(keys("ed25519", 0), Some(vec![KeyRule::Exactly(KeyAlgorithm::Ed25519)]));
+    }
 }

@@ -163,18 +163,29 @@ impl Session {
         body: Option<&Value>,
         correlation: Option<&str>,
     ) -> Result<Answer, CallError> {
+        let begun = Instant::now();
         let (token, generation) = self.inner.token(None).await?;
+        self.in_time(begun)?;
         let answer = self.inner.wire.send(method.clone(), path, body, Some(token.as_str()), correlation).await?;
         if answer.status != StatusCode::FORBIDDEN || self.inner.is_denied(generation).await {
             return Ok(answer);
         }
         // Nothing was done: it ended or was revoked, or the policy does not allow this.
         let (token, generation) = self.inner.token(Some(generation)).await?;
+        self.in_time(begun)?;
         let answer = self.inner.wire.send(method, path, body, Some(token.as_str()), correlation).await?;
         if answer.status == StatusCode::FORBIDDEN {
             self.inner.deny(generation).await;
         }
         Ok(answer)
+    }
+
+    /// Nothing is sent when there is little time left for the answer: an order would become unclear for nothing.
+    fn in_time(&self, begun: Instant) -> Result<(), CallError> {
+        match begun.elapsed() > self.inner.wire.http.timeout() / 2 {
+            true => Err(CallError::not_taken("the login took so long that there was no time left for the order")),
+            false => Ok(()),
+        }
     }
 }
 

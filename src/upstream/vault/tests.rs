@@ -392,3 +392,16 @@ async fn the_role_and_the_policy_are_looked_at() {
     let peer = Scripted::playing([looked(), denied(), looked(), denied(), denied()]).await;
     assert_eq!(vault(peer.http(), token(&ca), role()).check(&ca.remote_ca("devices")).await.unwrap(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_order_is_not_sent_when_a_login_took_its_time() {
+    let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
+    let slow = granted("s.1", 3600, true).after(Duration::from_millis(400));
+    let peer = Scripted::playing([slow, issued(&ca.issue(&order), &ca)]).await;
+    let http = Http::open(&crate::upstream::http::HttpSettings { timeout: Duration::from_millis(700), ..peer.settings() }, "").unwrap();
+    let vault = vault(http, approle(&ca), role());
+    let outcome = vault.submit(&remote, &order, &KEY).await;
+    assert!(matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("no time left")), "{outcome:?}");
+    assert!(matches!(vault.submit(&remote, &order, &KEY).await, Submission::Issued { .. }), "the token is there now");
+}
