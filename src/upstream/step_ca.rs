@@ -108,7 +108,8 @@ impl StepCa {
         let sans: Vec<String> = names.iter().filter_map(as_text).collect();
         let subject = DistinguishedName::from_der(&order.subject).map_err(|error| CallError::Refused(error.to_string()))?;
         let Some(name) = subject.common_name().or_else(|| sans.first().map(String::as_str)) else {
-            let why = "step-ca needs a common name, or an alternative name that is a DNS name, an address, a URI or a mail address";
+            let why =
+                "step-ca needs a common name, or an alternative name that is a DNS name, an address, a URI or a mail address";
             return Err(CallError::Refused(why.to_owned()));
         };
         let digest = provider().digester.sha256(&order.csr);
@@ -287,7 +288,8 @@ impl Connector for StepCa {
         let serial = wire::decimal(certificate.serial());
         let request = TokenRequest { authority: &self.authority, path, subject: &serial, id: &random_id(), more: json!({}) };
         let token = self.provisioner(ca)?.token(request).await?;
-        let body = json!({ "serial": serial, "ott": token, "reasonCode": reason.code(), "reason": reason.name(), "passive": true });
+        let body =
+            json!({ "serial": serial, "ott": token, "reasonCode": reason.code(), "reason": reason.name(), "passive": true });
         let answer = self.post(path, &body).await?;
         match answer.status {
             StatusCode::BAD_REQUEST if answer.excerpt().contains("is already revoked") => Ok(()),

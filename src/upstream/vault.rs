@@ -172,7 +172,9 @@ impl Connector for Vault {
     }
 
     async fn find(&self, _ca: &RemoteCa, _order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
-        let reason = format!("there is no asking for a certificate by anything but its serial number; the audit log may tell, beside {key}");
+        let reason = format!(
+            "there is no asking for a certificate by anything but its serial number; the audit log may tell, beside {key}"
+        );
         Submission::Unknown { reason }
     }
 

@@ -34,7 +34,12 @@ const KEYS: &[Key] = &[
 const CA_KEYS: &[Key] = &[
     key("mount", "string", "`pki`", "Where the secrets engine is mounted."),
     key("issuer", "string", "`default`", "The issuer: its name or its id."),
-    key("role", "string", "*required* for `sign`", "The role. With `sign-verbatim` it says how long and whether certificates are stored."),
+    key(
+        "role",
+        "string",
+        "*required* for `sign`",
+        "The role. With `sign-verbatim` it says how long and whether certificates are stored.",
+    ),
     key(
         "mode",
         "`sign` or `sign-verbatim`",
@@ -177,7 +182,8 @@ mod tests {
         let client = "client-certificate = \"ra.pem\"\nclient-key = \"ra.key\"\nlogin-mount = \"/teams/cert/\"";
         let certificate = settings(&format!("login = \"cert\"\n{client}"), CA);
         assert_eq!(certificate.login, Login::Certificate { mount: "teams/cert".into(), role: None });
-        let token = settings("login = \"token\"\ntoken = { env = \"VAULT_TOKEN\" }", &CA.replace("role =", "mode = \"sign-verbatim\" #"));
+        let token =
+            settings("login = \"token\"\ntoken = { env = \"VAULT_TOKEN\" }", &CA.replace("role =", "mode = \"sign-verbatim\" #"));
         assert_eq!(token.login, Login::Token(SecretSource::Environment("VAULT_TOKEN".into())));
         assert_eq!((token.roles["one"].mode, &token.roles["one"].role), (Mode::SignVerbatim, &None));
     }

@@ -65,7 +65,9 @@ impl PrivateJwk {
                 Ok(pkcs8(&[encode_oid(&ED25519)], &key))
             }
             ("EC", Some(curve)) => self.ec(curve),
-            (kty, crv) => Err(JoseError::Malformed(format!("a JWK of the kind {kty:?} {:?} is not supported", crv.unwrap_or("")))),
+            (kty, crv) => {
+                Err(JoseError::Malformed(format!("a JWK of the kind {kty:?} {:?} is not supported", crv.unwrap_or(""))))
+            }
         }
     }
 

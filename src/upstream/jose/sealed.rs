@@ -49,8 +49,8 @@ impl Sealed {
     pub(super) fn open(&self, password: &str) -> Result<Zeroizing<Vec<u8>>, JoseError> {
         let malformed = |what: &str| JoseError::Malformed(format!("the encrypted key has a malformed {what}"));
         let read = |what: &str, text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed(what));
-        let header: Header =
-            serde_json::from_slice(&read("header", &self.protected)?).map_err(|_| malformed("header, or one without a password"))?;
+        let header: Header = serde_json::from_slice(&read("header", &self.protected)?)
+            .map_err(|_| malformed("header, or one without a password"))?;
         let (digest, wrap) = match header.alg.as_str() {
             "PBES2-HS256+A128KW" => (Digest::Sha256, KeyWrap::Aes128),
             "PBES2-HS512+A256KW" => (Digest::Sha512, KeyWrap::Aes256),

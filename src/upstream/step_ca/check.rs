@@ -95,7 +95,12 @@ fn go_duration(text: &str) -> Option<Duration> {
 fn compare(found: &Listed, ours: &Provisioner) -> Option<String> {
     let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(100).collect::<String>();
     if !found.kind.eq_ignore_ascii_case(ours.kind()) {
-        return Some(format!("the provisioner {:?} is of the type {}, configured is {}", found.name, short(&found.kind), ours.kind()));
+        return Some(format!(
+            "the provisioner {:?} is of the type {}, configured is {}",
+            found.name,
+            short(&found.kind),
+            ours.kind()
+        ));
     }
     let theirs = found.key.as_ref().and_then(|key| key.kid.as_deref());
     match (ours.kid(), theirs) {

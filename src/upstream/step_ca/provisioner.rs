@@ -134,7 +134,12 @@ impl Provisioner {
             Proof::Kid(kid) => json!({ "typ": "JWT", "kid": kid }),
             Proof::X5c { header, leaf } => {
                 if !(leaf.not_before()..leaf.not_after()).contains(&now) {
-                    let why = format!("the certificate for the provisioner {:?} is valid {} to {}", self.name, leaf.not_before(), leaf.not_after());
+                    let why = format!(
+                        "the certificate for the provisioner {:?} is valid {} to {}",
+                        self.name,
+                        leaf.not_before(),
+                        leaf.not_after()
+                    );
                     return Err(CallError::not_taken(why));
                 }
                 audience.push_str(&format!("#x5c/{}", self.name));

@@ -46,14 +46,18 @@ fn token(jws: &str, key: &Path) -> (Value, Value) {
 
 fn issued(certificate: &Certificate, ca: &TestCa) -> Play {
     let above = ca.certificate.to_pem();
-    Play::json(201, &json!({ "crt": certificate.to_pem(), "ca": above, "certChain": [certificate.to_pem(), above], "tlsOptions": {} }))
+    Play::json(
+        201,
+        &json!({ "crt": certificate.to_pem(), "ca": above, "certChain": [certificate.to_pem(), above], "tlsOptions": {} }),
+    )
 }
 
 fn wrong(status: u16, message: &str) -> Play {
     Play::json(status, &json!({ "status": status, "message": message }))
 }
 
-const NOT_TRUSTED: &str = "The request lacked necessary authorization to be completed. Please see the certificate authority logs for more info.";
+const NOT_TRUSTED: &str =
+    "The request lacked necessary authorization to be completed. Please see the certificate authority logs for more info.";
 
 /// A step-ca as it treats tokens: each is written down first, and taken once. `broken` is what becomes of answers to `sign`.
 struct Double {
@@ -109,7 +113,10 @@ impl Double {
         }
         if !signs {
             assert_ne!(body["serial"], claims["sub"], "it would be revoked");
-            return wrong(403, "The request was forbidden by the certificate authority: request serial number and token subject do not match.");
+            return wrong(
+                403,
+                "The request was forbidden by the certificate authority: request serial number and token subject do not match.",
+            );
         }
         *self.issued.lock().unwrap() += 1;
         match ending {
@@ -192,7 +199,8 @@ async fn a_certificate_that_has_ended_is_not_shown() {
 async fn what_step_ca_says_no_to_is_refused() {
     let (double, peer) = Double::start(vec![]).await;
     let ca = double.ca.remote_ca("devices");
-    let refusing = Scripted::playing([wrong(403, "The request was forbidden by the certificate authority: dns name not allowed.")]).await;
+    let refusing =
+        Scripted::playing([wrong(403, "The request was forbidden by the certificate authority: dns name not allowed.")]).await;
     let step_refusing = step(refusing.http(), jwk(&double.ca), true);
     let outcome = step_refusing.submit(&ca, &double.order, &KEY).await;
     let Submission::Rejected { reason } = outcome else { panic!("{outcome:?}") };
@@ -278,7 +286,10 @@ async fn tokens_are_not_used_up_while_none_is_believed() {
     let (first, second) = (KEY, IdempotencyKey([8; 16]));
     for key in [first, second] {
         let outcome = step.submit(&ca, &double.order, &key).await;
-        assert!(matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("takes no token of ours")), "{outcome:?}");
+        assert!(
+            matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("takes no token of ours")),
+            "{outcome:?}"
+        );
     }
     let signs = peer.seen().iter().filter(|seen| seen.target == "/1.0/sign").count();
     assert_eq!(signs, 1);
@@ -295,8 +306,13 @@ async fn tokens_are_not_used_up_while_none_is_believed() {
 async fn an_outcome_stays_open_while_nothing_can_be_found_out() {
     let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
     let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
-    let plays =
-        [Play::Cut, wrong(500, "no"), wrong(503, "no"), Play::body(403, "text/html", "<h1>Blocked</h1>"), Play::body(404, "text/html", "?")];
+    let plays = [
+        Play::Cut,
+        wrong(500, "no"),
+        wrong(503, "no"),
+        Play::body(403, "text/html", "<h1>Blocked</h1>"),
+        Play::body(404, "text/html", "?"),
+    ];
     for play in plays {
         let text = format!("{play:?}");
         let peer = Scripted::playing([play]).await;
@@ -360,7 +376,8 @@ async fn the_provisioner_is_looked_at() {
     let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
     let provisioner = jwk(&ca);
     let kid = kid(&provisioner.key);
-    let page = |provisioners: Value, cursor: &str| Play::json(200, &json!({ "provisioners": provisioners, "nextCursor": cursor }));
+    let page =
+        |provisioners: Value, cursor: &str| Play::json(200, &json!({ "provisioners": provisioners, "nextCursor": cursor }));
     let listed = |kind: &str, name: &str, kid: &str| json!([{ "type": kind, "name": name, "key": { "kid": kid }, "claims": {} }]);
     let taken = || wrong(403, "The request was forbidden by the certificate authority: x.");
     let cases: Vec<(Vec<Play>, Option<&str>)> = vec![

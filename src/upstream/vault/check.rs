@@ -38,7 +38,9 @@ pub(super) async fn role(session: &Session, ours: &RoleSettings) -> Result<Vec<S
     match read(session, ours, name).await? {
         Read::Role(role) => findings.extend(compare(name, &role, ours)),
         Read::Missing => findings.push(format!("there is no role {name:?} at {:?}", ours.mount)),
-        Read::Forbidden => tracing::info!(role = name, "The role cannot be looked at: the policy of our token does not allow it."),
+        Read::Forbidden => {
+            tracing::info!(role = name, "The role cannot be looked at: the policy of our token does not allow it.")
+        }
     }
     Ok(findings)
 }
@@ -126,11 +128,15 @@ mod tests {
 
     #[test]
     fn a_role_says_which_keys_it_takes() {
-        let keys = |kind: &str, bits: u32| keys_of(&serde_json::from_value(json!({ "key_type": kind, "key_bits": bits })).unwrap());
+        let keys =
+            |kind: &str, bits: u32| keys_of(&serde_json::from_value(json!({ "key_type": kind, "key_bits": bits })).unwrap());
         assert_eq!(keys("any", 0), None);
         assert_eq!(keys("rsa", 0), Some(vec![KeyRule::RsaRange { min: 2048, max: 8192 }]));
         assert_eq!(keys("rsa", 3072), Some(vec![KeyRule::RsaRange { min: 3072, max: 8192 }]));
-        assert_eq!(keys("ec", 384), Some(vec![KeyRule::Exactly(KeyAlgorithm::EcdsaP384), KeyRule::Exactly(KeyAlgorithm::EcdsaP521)]));
+        assert_eq!(
+            keys("ec", 384),
+            Some(vec![KeyRule::Exactly(KeyAlgorithm::EcdsaP384), KeyRule::Exactly(KeyAlgorithm::EcdsaP521)])
+        );
         assert_eq!(keys("ed25519", 0), Some(vec![KeyRule::Exactly(KeyAlgorithm::Ed25519)]));
     }
 }

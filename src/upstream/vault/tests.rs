@@ -43,7 +43,10 @@ fn looked() -> Play {
 }
 
 fn granted(token: &str, lasts: u64, renewable: bool) -> Play {
-    Play::json(200, &json!({ "auth": { "client_token": token, "lease_duration": lasts, "renewable": renewable, "accessor": "a" } }))
+    Play::json(
+        200,
+        &json!({ "auth": { "client_token": token, "lease_duration": lasts, "renewable": renewable, "accessor": "a" } }),
+    )
 }
 
 fn issued(certificate: &Certificate, ca: &TestCa) -> Play {
@@ -245,7 +248,10 @@ async fn a_login_that_fails_leaves_the_order_untaken() {
     let vault = vault(peer.http(), approle(&ca), role());
     for _ in 0..2 {
         let outcome = vault.submit(&remote, &order, &KEY).await;
-        assert!(matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("invalid role or secret ID")), "{outcome:?}");
+        assert!(
+            matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("invalid role or secret ID")),
+            "{outcome:?}"
+        );
     }
     assert_eq!(peer.seen().len(), 1, "the second one found that a login had just failed");
     let missing = Login::Token(SecretSource::File("/nowhere/token".into()));
@@ -267,7 +273,8 @@ async fn a_given_token_is_read_anew_where_it_was_exchanged() {
         wrong(403, "permission denied").after(Duration::from_millis(100)),
         looked(),
         issued(&ca.issue(&order), &ca),
-    ]).await;
+    ])
+    .await;
     let vault = vault(peer.http(), Login::Token(source), role());
     // Logged in with the old one; then somebody puts another into the file.
     let exchange = async {
@@ -329,7 +336,8 @@ async fn namespaces_go_along_with_everything() {
     let issuer = json!({ "data": { "certificate": ca.certificate.to_pem(), "ca_chain": [ca.certificate.to_pem()] } });
     let peer = Scripted::playing([Play::json(200, &issuer), looked(), issued(&ca.issue(&ca.order("devices")), &ca)]).await;
     let roles = BTreeMap::from([("devices".to_owned(), role())]);
-    let vault = Vault::open(&VaultSettings { login: token(&ca), namespace: Some("teams/net".into()), roles }, peer.http()).unwrap();
+    let vault =
+        Vault::open(&VaultSettings { login: token(&ca), namespace: Some("teams/net".into()), roles }, peer.http()).unwrap();
     let remote = ca.remote_ca("devices");
     assert_eq!(vault.certificates(&remote).await.unwrap().len(), 1);
     let _ = vault.submit(&remote, &ca.order("devices"), &KEY).await;
@@ -359,7 +367,10 @@ async fn certificates_are_revoked_and_crls_fetched() {
     assert_eq!(vault.crl(&remote).await.unwrap(), None);
     assert!(vault.crl(&remote).await.unwrap_err().to_string().contains("sealed"));
     let seen = peer.seen();
-    assert_eq!((seen[1].target.as_str(), &seen[1].json()), ("/v1/pki/devices/revoke", &json!({ "certificate": certificate.to_pem() })));
+    assert_eq!(
+        (seen[1].target.as_str(), &seen[1].json()),
+        ("/v1/pki/devices/revoke", &json!({ "certificate": certificate.to_pem() }))
+    );
     assert_eq!(seen[3].target, "/v1/pki/devices/issuer/devices-2026/crl/der");
 }
 
@@ -367,7 +378,9 @@ async fn certificates_are_revoked_and_crls_fetched() {
 async fn the_role_and_the_policy_are_looked_at() {
     let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
     let (sign, revoke) = ("pki/devices/issuer/devices-2026/sign/routers", "pki/devices/revoke");
-    let may = |signing: &[&str], revoking: &[&str]| Play::json(200, &json!({ "data": { sign: signing, revoke: revoking }, sign: signing }));
+    let may = |signing: &[&str], revoking: &[&str]| {
+        Play::json(200, &json!({ "data": { sign: signing, revoke: revoking }, sign: signing }))
+    };
     let plain = json!({ "use_csr_common_name": true, "use_csr_sans": true, "not_after": "" });
     let fixed = json!({ "use_csr_common_name": false, "use_csr_sans": false, "not_after": "2030-01-01T00:00:00Z" });
     let of = |role: &Value| Play::json(200, &json!({ "data": role }));
@@ -399,7 +412,8 @@ async fn an_order_is_not_sent_when_a_login_took_its_time() {
     let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
     let slow = granted("s.1", 3600, true).after(Duration::from_millis(400));
     let peer = Scripted::playing([slow, issued(&ca.issue(&order), &ca)]).await;
-    let http = Http::open(&crate::upstream::http::HttpSettings { timeout: Duration::from_millis(700), ..peer.settings() }, "").unwrap();
+    let http =
+        Http::open(&crate::upstream::http::HttpSettings { timeout: Duration::from_millis(700), ..peer.settings() }, "").unwrap();
     let vault = vault(http, approle(&ca), role());
     let outcome = vault.submit(&remote, &order, &KEY).await;
     assert!(matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("no time left")), "{outcome:?}");
