@@ -2,15 +2,26 @@
 
 import re
 
+from .stubs import Stub
+
+BETWEEN = """These servers could not be had. The connectors went the same way to stand-ins of ours, which shows that way and nothing of how the real CA
+behaves; nobody has seen these connectors at the real CA:"""
 BEGIN, END = "<!-- begin: tests/interop/upstreams/run writes this -->", "<!-- end -->"
 
 
 def content(lines, held, day):
-    """The table: one row a line."""
-    rows = [f"Last written by a run on {day}.", "", "| connector | how | against | what holds |", "|---|---|---|---|"]
+    """The tables: one row a line, first those at real servers, then those at stand-ins of ours."""
+    real = [line for line in lines if not issubclass(line.server_class, Stub)]
+    stand_ins = [line for line in lines if issubclass(line.server_class, Stub)]
+    return "\n".join([f"Last written by a run on {day}.", "", *rows(real, held), "", BETWEEN, "", *rows(stand_ins, held)])
+
+
+def rows(lines, held):
+    """One table."""
+    made = ["| connector | how | against | what holds |", "|---|---|---|---|"]
     for line in lines:
-        rows.append(f"| `{line.kind}` | {line.__doc__.strip().rstrip('.')} | {line.server_class.what} | {', '.join(held[line.name])} |")
-    return "\n".join(rows)
+        made.append(f"| `{line.kind}` | {line.__doc__.strip().rstrip('.')} | {line.server_class.what} | {', '.join(held[line.name])} |")
+    return made
 
 
 def replaced(text, made):
