@@ -284,3 +284,53 @@ async fn a_request_that_joins_without_its_challenge_is_refused() {
     assert_eq!(count(&world, TransactionState::Issued).await, 1);
     assert_eq!(count(&world, TransactionState::Refused).await, 0, "the transaction stays what it is");
 }
+
+/// A CA that names an order first, and has its certificate when it is asked after.
+struct TwoSteps(Arc<dyn UpstreamCa>);
+
+#[async_trait]
+impl UpstreamCa for TwoSteps {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn capabilities(&self, ca: &str) -> Option<Capabilities> {
+        Some(Capabilities { can_wait: true, ..self.0.capabilities(ca)? })
+    }
+
+    async fn submit(&self, _: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
+        Submission::Waiting { reference: key.to_string(), retry_after: Duration::ZERO }
+    }
+
+    async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission {
+        let key = hex::decode(reference).expect("what was given").try_into().expect("16 octets");
+        self.0.submit(order, &IdempotencyKey(key)).await
+    }
+
+    fn chain(&self, ca: &str) -> Option<Arc<[Arc<Certificate>]>> {
+        self.0.chain(ca)
+    }
+
+    async fn health(&self) -> Result<(), UpstreamError> {
+        self.0.health().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_issuer_of_two_steps_waits_for_both() {
+    let snails = ROUTERS.replace("ecdsa-p256", "slow");
+    let wrap = |inner: Arc<dyn UpstreamCa>| -> Arc<dyn UpstreamCa> {
+        if inner.name() == "slow" { Arc::new(TwoSteps(inner)) } else { inner }
+    };
+    let files = [("snails", snails.as_str()), ("../algorithms/slow", PROFILE)];
+    let world = Arc::new(World::with_upstreams(&files, UPSTREAM, Arc::new(wrap)));
+    let challenge = world.challenge("snails").await;
+    let request = world.request("snails", &Device::new("r1"), Some(&challenge));
+    let device = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.enroll(request).await }
+    });
+    until("the order is asked after", async || world.work().await > 0).await;
+    let answer = device.await.expect("no panic");
+    assert!(answer.starts_with("issued "), "{answer}");
+}

@@ -19,6 +19,9 @@ use crate::snapshot::Snapshot;
 use crate::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Submission, UpstreamCa};
 use crate::x509::Certificate;
 
+/// How soon an order has to be asked after, for a client to be kept waiting for that.
+const SHORTLY: Duration = Duration::from_secs(1);
+
 /// When an order that waits at its CA is asked after again, where the CA did not say.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
@@ -87,7 +90,7 @@ impl Work {
 pub(crate) enum Carried {
     /// It has its answer, or waits for its issuer.
     Settled(Settled),
-    /// It waits for its turn at an issuer.
+    /// It waits for its turn at an issuer, or is asked after in a moment.
     Queued,
 }
 
@@ -146,7 +149,13 @@ async fn leg(core: &Arc<Core>, mut work: Work) -> Result<Leg, EnrollError> {
         }
         Submission::Waiting { reference, retry_after } => {
             let due_at = after(core.now(), retry_after);
-            conclude(core, &work, AttemptResult::Waiting { reference, due_at }, None, Vec::new()).await
+            let settled = conclude(core, &work, AttemptResult::Waiting { reference, due_at }, None, Vec::new()).await?;
+            if retry_after <= SHORTLY && matches!(settled.outcome, Outcome::Pending { .. }) {
+                // Issuers that give an order its name first, and its certificate a moment later: whoever waits may wait on.
+                core.work.notify_one();
+                return Ok(Leg::Carried(Carried::Queued));
+            }
+            Ok(settled)
         }
         Submission::NotTaken { reason, retry_after } => return not_taken(core, work, reason, retry_after).await,
         Submission::Rejected { reason } => reject(core, &work, RejectionCode::UpstreamRejected, reason).await,

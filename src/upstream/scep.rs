@@ -7,31 +7,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode};
 use jiff::Timestamp;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::http::{Answer, Http};
+use super::http::Http;
 use super::remote::{Abilities, CallError, Connector, RemoteCa, RemoteError};
 use super::{IdempotencyKey, IssuanceOrder, Submission};
 use crate::algorithm::{ContentCipher, Digest};
 use crate::crypto::keystore;
-use crate::scep::client::{
-    Authority, Capabilities, ClientError, DeviceKey, Failure, Found, Identity, Options, Outcome, Outgoing, Pin, Query,
-    Transaction, crl_in,
-};
+use crate::scep::client::{DeviceKey, Failure, Found, Identity, Outcome, Pin, Query, Transaction, crl_in};
 use crate::scep::issuer_and::IssuerAndSerialNumber;
 use crate::scep::{FailInfo, MessageType};
 use crate::x509::crl::RevocationReason;
 use crate::x509::{Certificate, VerifiedCsr};
+
+mod exchange;
+
+use exchange::{Server, blocking};
 
 /// What a SCEP server is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,19 +88,6 @@ pub struct Scep {
     known: Mutex<HashMap<String, (Instant, Server)>>,
 }
 
-/// What a server says of itself.
-#[derive(Clone)]
-struct Server {
-    capabilities: Arc<Capabilities>,
-    authority: Arc<Authority>,
-    options: Arc<Options>,
-    /// Whether it was said just now.
-    fresh: bool,
-}
-
-/// How long that is believed.
-const BELIEVED: Duration = Duration::from_secs(600);
-
 impl Scep {
     /// Reads the certificate and its key. Blocks.
     pub fn open(settings: &ScepSettings, passphrase: &str, http: Http) -> Result<Self, RemoteError> {
@@ -134,85 +116,6 @@ impl Scep {
             }
         }
         Ok(Self { http, settings: settings.clone(), identity, recipients, known: Mutex::default() })
-    }
-
-    fn url(&self, ca: &RemoteCa, operation: &str, message: Option<&str>) -> String {
-        let path = self.settings.cas.get(ca.name()).and_then(|ca| ca.path.as_deref()).unwrap_or_default();
-        let base = format!("{}{path}", self.http.url());
-        let separator = if base.contains('?') { '&' } else { '?' };
-        let message = message.map(|text| format!("&message={}", utf8_percent_encode(text, NON_ALPHANUMERIC))).unwrap_or_default();
-        format!("{base}{separator}operation={operation}{message}")
-    }
-
-    async fn get(&self, ca: &RemoteCa, operation: &str) -> Result<Answer, CallError> {
-        let identifier = self.settings.cas.get(ca.name()).and_then(|ca| ca.identifier.as_deref());
-        let request = Request::get(self.url(ca, operation, identifier)).body(Bytes::new());
-        self.http.send(request.map_err(|error| CallError::Refused(error.to_string()))?).await
-    }
-
-    /// What the server says of itself, now or a while ago.
-    async fn server(&self, ca: &RemoteCa) -> Result<Server, CallError> {
-        if let Some((at, server)) = self.lock().get(ca.name())
-            && at.elapsed() < BELIEVED
-        {
-            return Ok(Server { fresh: false, ..server.clone() });
-        }
-        self.ask_server(ca).await
-    }
-
-    async fn ask_server(&self, ca: &RemoteCa) -> Result<Server, CallError> {
-        let capabilities = self.get(ca, "GetCACaps").await?;
-        // One that answers with an error has none (RFC 8894 section 3.5.2), unless it is down.
-        let capabilities = match capabilities.status {
-            StatusCode::OK => Capabilities::parse(&String::from_utf8_lossy(&capabilities.body)),
-            status if status.is_client_error() => Capabilities::default(),
-            _ => return Err(capabilities.success().err().unwrap_or_else(|| CallError::Unclear("GetCACaps".into()))),
-        };
-        let certificates = self.get(ca, "GetCACert").await?.success()?;
-        let pins = match self.recipients.get(ca.name()) {
-            Some(pins) => pins.clone(),
-            None => ca.chain().iter().map(|certificate| Pin::Certificate(Box::new((**certificate).clone()))).collect(),
-        };
-        let authority = Authority::read(&certificates.body, &pins, Timestamp::now())
-            .map_err(|error| CallError::Unclear(format!("GetCACert: {error}")))?;
-        let options = Options {
-            digest: self.settings.digest,
-            cipher: self.settings.cipher,
-            accept_digests: self.settings.accept_digests.clone(),
-            accept_ciphers: self.settings.accept_ciphers.clone(),
-            ..Options::default()
-        };
-        let server = Server {
-            capabilities: Arc::new(capabilities),
-            authority: Arc::new(authority),
-            options: Arc::new(options),
-            fresh: true,
-        };
-        self.lock().insert(ca.name().to_owned(), (Instant::now(), server.clone()));
-        Ok(server)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Server)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// PKIOperation.
-    async fn exchange(&self, ca: &RemoteCa, server: &Server, message: &[u8]) -> Result<Bytes, CallError> {
-        const OPERATION: &str = "PKIOperation";
-        let request = match server.capabilities.post() {
-            true => Request::post(self.url(ca, OPERATION, None))
-                .header(CONTENT_TYPE, "application/x-pki-message")
-                .body(Bytes::copy_from_slice(message)),
-            false => Request::get(self.url(ca, OPERATION, Some(&STANDARD.encode(message)))).body(Bytes::new()),
-        };
-        let answer = self.http.send(request.map_err(|error| CallError::Refused(error.to_string()))?).await?;
-        match answer.status {
-            // Somebody has to mend the address, or the way in, while devices wait: a refusal by the CA is a signed message.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                Err(CallError::not_taken(format!("{}: {}", answer.status, answer.excerpt())))
-            }
-            _ => Ok(answer.success()?.body),
-        }
     }
 
     /// The transaction of an order. Its messages are made anew each time, and belong together by their transactionID.
@@ -261,36 +164,6 @@ impl Scep {
         Ok(self.read_reply(ca, server, transaction, answer, Some(poll)).await?.0)
     }
 
-    /// Checks an answer to the request, or to another message of the transaction. Where that is no good, or a refusal, the server is
-    /// asked for its certificates again: it may have others by now. Gives also what it says of itself then.
-    async fn read_reply(
-        &self,
-        ca: &RemoteCa,
-        server: Server,
-        transaction: Transaction,
-        answer: Bytes,
-        other: Option<Outgoing>,
-    ) -> Result<(Outcome, Server), CallError> {
-        let try_open = async |transaction: Transaction| {
-            let (answer, other) = (answer.clone(), other.clone());
-            blocking(move || transaction.open(other.as_ref().unwrap_or(transaction.outgoing()), &answer)).await
-        };
-        let opened = try_open(transaction.clone()).await;
-        let unclear = |error: ClientError| CallError::Unclear(error.to_string());
-        if server.fresh || matches!(opened, Ok(Outcome::Issued(_) | Outcome::Pending)) {
-            return Ok((opened.map_err(unclear)?, server));
-        }
-        match (opened, self.ask_server(ca).await) {
-            (Ok(outcome), Ok(now)) => Ok((outcome, now)),
-            (Ok(_), Err(error)) => Err(CallError::Unclear(format!("a refusal, and then: {error}"))),
-            (Err(_), Ok(now)) => {
-                let transaction = transaction.with_authority(Arc::clone(&now.authority));
-                Ok((try_open(transaction).await.map_err(unclear)?, now))
-            }
-            (Err(error), Err(_)) => Err(unclear(error)),
-        }
-    }
-
     fn submission(&self, outcome: Outcome, id: &str) -> Submission {
         match outcome {
             Outcome::Issued(issued) => Submission::Issued { certificate: Arc::new(issued.certificate), chain: Vec::new() },
@@ -312,8 +185,13 @@ impl Scep {
 #[async_trait]
 impl Connector for Scep {
     fn abilities(&self, _ca: &RemoteCa) -> Abilities {
-        Abilities { can_wait: true, can_find_again: self.settings.finds_again, sees_challenge: true,
-            wants_challenge: self.settings.trust == Trust::DeviceChallenge, ..Abilities::default() }
+        Abilities {
+            can_wait: true,
+            can_find_again: self.settings.finds_again,
+            sees_challenge: true,
+            wants_challenge: self.settings.trust == Trust::DeviceChallenge,
+            ..Abilities::default()
+        }
     }
 
     async fn submit(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
@@ -433,14 +311,6 @@ fn describe(failure: &Failure) -> String {
     match text.is_empty() {
         true => format!("the SCEP server refuses: {code}"),
         false => format!("the SCEP server refuses: {code}, {text:?}"),
-    }
-}
-
-/// Runs slow work off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ClientError> + Send + 'static) -> Result<T, ClientError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
