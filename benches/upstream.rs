@@ -18,6 +18,9 @@ use ravelin::scep::client::{DeviceKey, Outcome, Transaction};
 use tokio::sync::Semaphore;
 use upstream_support::{FakeCa, Mode, challenges, client, folder, serving};
 
+/// What can be asked for alone: `cargo bench --bench upstream -- memory`.
+const PARTS: [&str; 2] = ["cpu", "memory"];
+
 /// Enrollments a round.
 const ENROLLMENTS: usize = 400;
 
@@ -31,8 +34,15 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let handle = tokio::spawn(async {
-            cpu().await;
-            memory().await;
+            let asked: Vec<String> = std::env::args().skip(1).collect();
+            let is_asked =
+                |part: &str| asked.iter().any(|word| word == part) || !asked.iter().any(|word| PARTS.contains(&word.as_str()));
+            if is_asked("cpu") {
+                cpu().await;
+            }
+            if is_asked("memory") {
+                memory().await;
+            }
         });
         handle.await.expect("no panic");
     });
@@ -98,7 +108,7 @@ async fn cpu() {
     for group in ["est", "default"] {
         shared_keys(&folder, group);
     }
-    let process = serving(&folder, "30s", &[("RAVELIN__LOG__FILTER", "warn")]);
+    let process = serving(&folder, "30s", &[("RAVELIN__LOG__FILTER", "warn,ravelin::server=info")]);
     let mut rounds: Vec<[f64; 2]> = Vec::new();
     for round in 0..4 {
         let mut figures = [0.0; 2];
@@ -124,7 +134,11 @@ async fn cpu() {
     let own: f64 = floor.parts.0.iter().filter(|(name, _)| !name.contains("sign-certificate")).map(|(_, us)| us / 1000.0).sum();
     println!("its own cryptography {own:.3} ms of a floor of {:.3}", floor.floor_us / 1000.0);
     println!("the enrollment through the CA behind a network is {:.2} times that", median(1) / own);
-    println!("server CPU ms an enrollment at {AT_ONCE} connections: embedded CA {:.2}, CA behind a network {:.2}", median(0), median(1));
+    println!(
+        "server CPU ms an enrollment at {AT_ONCE} connections: embedded CA {:.2}, CA behind a network {:.2}",
+        median(0),
+        median(1)
+    );
     println!("by rounds: {rounds:.2?}");
 }
 
@@ -134,7 +148,7 @@ async fn memory() {
     let limits = [
         ("RAVELIN__LIMITS__MAX_REQUESTS", "8192"),
         ("RAVELIN__LIMITS__MAX_CONNECTIONS", "4096"),
-        ("RAVELIN__LOG__FILTER", "warn"),
+        ("RAVELIN__LOG__FILTER", "warn,ravelin::server=info"),
     ];
     let process = serving(&folder, "120s", &limits);
     ca.set(Mode::Stalls);
@@ -164,5 +178,10 @@ async fn memory() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (_, after) = usage(&process);
     let mib = |kib: u64| kib / 1024;
-    println!("{waiting} requests wait: {} MiB resident before, {} MiB with them, {} MiB at most", mib(before), mib(after), mib(most.max(after)));
+    println!(
+        "{waiting} requests wait: {} MiB resident before, {} MiB with them, {} MiB at most",
+        mib(before),
+        mib(after),
+        mib(most.max(after))
+    );
 }

@@ -629,6 +629,36 @@ mod tests {
         assert!(fs::read_to_string(&report).unwrap_or_default() == found, "{} differs:\n{found}", report.display());
     }
 
+    #[test]
+    fn those_who_sign_in_the_place_of_an_issuer_are_checked_like_it() {
+        let others = format!("{PROFILE}failover = [{{ upstream = \"local\", ca = \"spare\" }}]\n");
+        let report = findings(POLICY, &others, able());
+        for part in ["algorithms/ecdsa-p256.toml:5:40", "upstream `local` has no CA `spare`"] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
+    }
+
+    /// CAs that are sent the CSR as it is.
+    #[test]
+    fn what_a_ca_decides_or_sees_is_told() {
+        let deciding = || Capabilities { overrides_usages: false, sees_challenge: true, ..able() };
+        assert_eq!(findings(POLICY, PROFILE, deciding()), "", "a one-time challenge is spent by then, and usages are looked at");
+        let drops = format!("{POLICY}[enforce]\nusages = {{ allow = [\"clientAuth\"], unlisted = \"drop\" }}\n");
+        let report = findings(&drops, PROFILE, deciding());
+        assert!(report.contains("warning[issuer-decides]") && report.contains("policies/devices.toml:5:"), "{report}");
+        assert_eq!(findings(&drops, PROFILE, able()), "");
+
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$1ZRr2yyA9jZRpDVd8CGTXIzwuiaHCBvkvm2Hh1v3PaY";
+        let shared = |more: &str| {
+            format!("profile = \"ecdsa-p256\"\n[authenticate]\nchallenge = {{ kind = \"shared\", hash = \"{hash}\" }}\n{more}")
+        };
+        assert_eq!(findings(&shared(""), PROFILE, able()), "");
+        let report = findings(&shared(""), PROFILE, deciding());
+        assert!(report.contains("error[challenge-upstream]") && report.contains("policies/devices.toml:3:"), "{report}");
+        let report = findings(&shared("allow-challenge-upstream = true\n"), PROFILE, deciding());
+        assert!(report.contains("warning[challenge-upstream]") && !report.contains("error["), "{report}");
+    }
+
     /// A rung that a group cannot step on is no reason to refuse the rest.
     #[test]
     fn a_rung_whose_issuer_cannot_do_what_the_group_says_is_warned_of() {

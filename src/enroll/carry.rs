@@ -135,6 +135,10 @@ async fn leg(core: &Arc<Core>, mut work: Work) -> Result<Leg, EnrollError> {
     let (Some(upstream), Some(capabilities)) = (upstream, capabilities) else {
         let detail =
             format!("upstream {:?} with CA {:?} is not configured any more", work.order.issuer.upstream, work.order.issuer.ca);
+        // What it surely has not heard of may go to another one.
+        if work.ask == Ask::Submit && failover::next(core, &work).is_some() {
+            return not_taken(core, work, detail, None).await;
+        }
         tracing::error!(transaction = %work.transaction.id, "An order cannot be carried on: {detail}.");
         let event = event_of(&work, core.now(), "issuance.unclear", json!({ "reason": detail }));
         return conclude(core, &work, AttemptResult::Unknown { detail }, None, vec![event]).await.map(Leg::settled);
@@ -184,9 +188,11 @@ async fn take(
     certificate: Arc<Certificate>,
     chain: Vec<Arc<Certificate>>,
 ) -> Result<Leg, EnrollError> {
-    let chain: Arc<[Arc<Certificate>]> = match chain.is_empty() {
-        true => upstream.chain_above(&work.order.issuer.ca, &certificate).unwrap_or_default(),
-        false => chain.into(),
+    // What is known of the CA is preferred to what came along, which may hold more than was asked for.
+    let known = upstream.chain_above(&work.order.issuer.ca, &certificate).unwrap_or_default();
+    let chain: Arc<[Arc<Certificate>]> = match chain.first() {
+        Some(first) if known.first().is_none_or(|ours| ours.der() != first.der()) => chain.into(),
+        _ => known,
     };
     let outcome = Outcome::Issued(match &work.first {
         // The device is given the first of a pair, with its own chain.
