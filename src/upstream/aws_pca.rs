@@ -132,8 +132,7 @@ impl AwsPca {
         };
         let certificates = certificates(&answer)?;
         let certificate = certificates.into_iter().find(|certificate| certificate.spki() == order.spki);
-        let certificate =
-            certificate.ok_or_else(|| CallError::Unclear("it is no certificate for the key of the request".into()))?;
+        let certificate = certificate.ok_or_else(|| CallError::Unclear("it is no certificate for the key of the request".into()))?;
         Ok(Submission::Issued { certificate, chain: Vec::new() })
     }
 }
