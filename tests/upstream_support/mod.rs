@@ -191,7 +191,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         return Ok(plain(404));
     }
     let body = request.into_body().collect().await.map_err(|_| "cut")?.to_bytes();
-    let Some(csr) = STANDARD.decode(body.trim_ascii()).ok().filter(|csr| VerifiedCsr::from_der(csr).is_ok()) else {
+    // In lines or not (RFC 8951 section 3.1).
+    let text: Vec<u8> = body.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();
+    let Some(csr) = STANDARD.decode(text).ok().filter(|csr| VerifiedCsr::from_der(csr).is_ok()) else {
         return Ok(plain(400));
     };
     state.asked.lock().expect("no panic").push(Instant::now());
