@@ -154,9 +154,7 @@ impl RaStore {
                 Submission::NotTaken { reason, .. }
                 | Submission::Rejected { reason }
                 | Submission::Unknown { reason }
-                | Submission::Lost { reason } => {
-                    Err(unsuitable(reason))
-                }
+                | Submission::Lost { reason } => Err(unsuitable(reason)),
                 Submission::Waiting { .. } => Err(unsuitable("it lets the order wait".into())),
             }
         };
