@@ -121,9 +121,9 @@ impl Acme {
                     let (gone, said) = (failure.is("accountDoesNotExist"), failure.to_string());
                     return match failure.into_call_error() {
                         // The account or the order is not there any more, or not ours, which says nothing of a certificate.
-                        error if gone || matches!(error, CallError::Refused(_)) => Ok(Submission::Unknown {
-                            reason: format!("the CA does not tell of the order {url} any more: {said}"),
-                        }),
+                        error if gone || matches!(error, CallError::Refused(_)) => {
+                            Ok(Submission::Lost { reason: format!("the CA does not tell of the order {url} any more: {said}") })
+                        }
                         error => Err(error),
                     };
                 }

@@ -132,7 +132,8 @@ impl AwsPca {
         };
         let certificates = certificates(&answer)?;
         let certificate = certificates.into_iter().find(|certificate| certificate.spki() == order.spki);
-        let certificate = certificate.ok_or_else(|| CallError::Unclear("it is no certificate for the key of the request".into()))?;
+        let certificate =
+            certificate.ok_or_else(|| CallError::Unclear("it is no certificate for the key of the request".into()))?;
         Ok(Submission::Issued { certificate, chain: Vec::new() })
     }
 }
@@ -166,7 +167,7 @@ impl Connector for AwsPca {
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
         let age = made_at(key).and_then(|made| Duration::try_from(Timestamp::now().duration_since(made)).ok());
         if age.is_none_or(|age| age > TOKEN) {
-            return Submission::Unknown {
+            return Submission::Lost {
                 reason: format!(
                     "AWS Private CA knows an order again for five minutes only, and those are over for the token {key}: an audit report \
                      of the CA tells whether it issued"

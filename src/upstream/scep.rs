@@ -201,7 +201,7 @@ impl Connector for Scep {
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
         let (id, key) = reference.split_once(' ').unwrap_or((reference, ""));
         if key != self.key_name() {
-            return Submission::Unknown {
+            return Submission::Lost {
                 reason: format!(
                     "the order waits under transactionID {id}, and was signed with another key than the one of `signer-key` now: \
                      the server answers only to that"
@@ -209,7 +209,7 @@ impl Connector for Scep {
             };
         }
         match self.cert_poll(ca, order, id).await {
-            Ok(Outcome::Failed(failure)) if failure.fail_info == Some(FailInfo::BadCertId) => Submission::Unknown {
+            Ok(Outcome::Failed(failure)) if failure.fail_info == Some(FailInfo::BadCertId) => Submission::Lost {
                 reason: format!("the server does not know the order any more that waits under transactionID {id}"),
             },
             Ok(outcome) => self.submission(outcome, id),

@@ -408,9 +408,9 @@ async fn what_is_refused_and_what_is_tried_again() {
     assert!(matches!(acme.poll(&ca, &order, &reference).await, Submission::Rejected { .. }));
     // An order and an account that the CA forgot: somebody has to look. The account is made anew for the next order.
     let gone = format!("{}/order/77", peer.url());
-    assert!(matches!(acme.poll(&ca, &order, &gone).await, Submission::Unknown { .. }));
+    assert!(matches!(acme.poll(&ca, &order, &gone).await, Submission::Lost { .. }));
     server.lock().unwrap().accounts.clear();
-    assert!(matches!(acme.poll(&ca, &order, &reference).await, Submission::Unknown { .. }));
+    assert!(matches!(acme.poll(&ca, &order, &reference).await, Submission::Lost { .. }));
     submitted(&acme, &ca, &order).await;
 
     for play in [Play::status(500), Play::status(503), Play::Cut] {

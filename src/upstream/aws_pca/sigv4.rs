@@ -86,7 +86,8 @@ mod tests {
         let host = ("host", "example.amazonaws.com");
         let date = ("x-amz-date", "20150830T123600Z");
         let form = ("content-type", "application/x-www-form-urlencoded");
-        let cases: &[(&str, &str, &[(&str, &str)], &str, &str)] = &[
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+        let cases: &[Case<'_>] = &[
             ("get-vanilla", "GET", &[host, date], "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
             ("post-vanilla", "POST", &[host, date], "", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
             (

@@ -52,7 +52,7 @@ fn read(text: &str, password: Option<&str>) -> Result<KeyFile, JoseError> {
     let jwk = |json: &[u8]| -> Result<KeyFile, JoseError> {
         let jwk: PrivateJwk =
             serde_json::from_slice(json).map_err(|_| JoseError::Malformed("it is no private JSON Web Key".to_owned()))?;
-        Ok(KeyFile { signer: provider().keys.signer(&*jwk.to_pkcs8()?)?, kid: jwk.kid().map(str::to_owned) })
+        Ok(KeyFile { signer: provider().keys.signer(&jwk.to_pkcs8()?)?, kid: jwk.kid().map(str::to_owned) })
     };
     let sealed = match text.starts_with('{') {
         false => Sealed::compact(text),

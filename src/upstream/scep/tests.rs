@@ -255,10 +255,10 @@ async fn what_waits_is_found_again_after_a_restart() {
     assert!(matches!(restarted.poll(&remote, &order, &reference).await, Submission::Issued { .. }));
     // A server that forgot it, and a key that is another one now: somebody has to look.
     server.lock().unwrap().orders.clear();
-    assert!(matches!(restarted.poll(&remote, &order, &reference).await, Submission::Unknown { .. }));
+    assert!(matches!(restarted.poll(&remote, &order, &reference).await, Submission::Lost { .. }));
     let foreign = format!("{} 0011223344556677", KEY);
     let before = peer.seen().len();
-    let Submission::Unknown { reason } = restarted.poll(&remote, &order, &foreign).await else { panic!() };
+    let Submission::Lost { reason } = restarted.poll(&remote, &order, &foreign).await else { panic!() };
     assert!(reason.contains("another key"), "{reason}");
     assert_eq!(peer.seen().len(), before);
 }

@@ -145,7 +145,7 @@ async fn an_order_is_signed_with_a_token_of_its_own() {
     assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/1.0/sign"));
     let body = seen.json();
     let csr = pem::read(body["csr"].as_str().unwrap(), "CERTIFICATE REQUEST").unwrap();
-    assert_eq!(csr, [order.csr.clone()]);
+    assert_eq!(csr, std::slice::from_ref(&order.csr));
     assert_eq!(body["notAfter"], order.not_after.to_string());
     assert_eq!(body["templateData"]["ravelin"]["keyUsage"], json!(["digitalSignature"]));
     assert_eq!(body["templateData"]["ravelin"]["extKeyUsage"], json!(["clientAuth"]));
