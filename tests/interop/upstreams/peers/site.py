@@ -52,7 +52,7 @@ class Site:
         self.old = Pki(lines[0].server.shelf.openssl(), self.work / "old-ca")
         text = (self.data / "ravelin.toml").read_text()
         text = re.sub(r"(?m)^default-endpoint.*$", f'default-endpoint = "{lines[0].name}"', text)
-        text = re.sub(r"(?m)^\[server\]$", '[server]\npatience = "4s"', text)
+        text = re.sub(r"(?m)^\[server\]$", '[server]\npatience = "1500ms"', text)
         for line in lines:
             text += "\n" + line.toml()
             profile = PROFILE.replace("NAME", line.name).replace("SIGNATURE", line.signature())
