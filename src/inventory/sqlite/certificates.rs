@@ -163,7 +163,9 @@ pub(super) fn by_serial(
     Ok(statement.query_row([issuer, serial], rows::certificate).optional()?)
 }
 
-/// A valid certificate with this key of another device, or of another group.
+/// A certificate with this key that was revoked because the key is compromised; or else the newest valid one of another device or group.
+///
+/// Each is found by an index in its order, however many certificates a key has.
 pub(super) fn of_key_elsewhere(
     connection: &Connection,
     spki: &[u8; 32],
@@ -172,12 +174,14 @@ pub(super) fn of_key_elsewhere(
     now: Timestamp,
 ) -> Result<Option<CertificateRecord>, InventoryError> {
     let mut statement = connection.prepare_cached(select!(
-        "WHERE c.spki_digest = ?1 AND (c.status = 'revoked' AND c.revocation_reason = ?5
-                OR c.status = 'valid' AND c.not_after > ?4 AND NOT (c.device_group = ?2 AND c.device IS ?3))
-         ORDER BY c.status = 'revoked' DESC, c.number DESC LIMIT 1"
+        "WHERE c.number = coalesce(
+             (SELECT number FROM certificates
+              WHERE spki_digest = ?1 AND revocation_reason = 'keyCompromise' AND status = 'revoked' LIMIT 1),
+             (SELECT number FROM certificates
+              WHERE spki_digest = ?1 AND status = 'valid' AND not_after > ?4 AND NOT (device_group = ?2 AND device IS ?3)
+              ORDER BY number DESC LIMIT 1))"
     ))?;
-    let compromised = RevocationReason::KeyCompromise.name();
-    Ok(statement.query_row(params![spki, group, device, time(now), compromised], rows::certificate).optional()?)
+    Ok(statement.query_row(params![spki, group, device, time(now)], rows::certificate).optional()?)
 }
 
 /// How many certificates a device was given since then.
