@@ -30,7 +30,9 @@ class Server:
     ra = "ec"
     """The key of our certificate there."""
     lasts = True
-    """Whether it knows after a restart what it knew before."""
+    """Whether it is the same CA after a restart, and knows what it issued."""
+    keeps_waiting = True
+    """Whether what waits there outlives a restart."""
 
     def __init__(self, shelf, work):
         self.shelf, self.folder = shelf, Path(work) / f"server-{self.name}"
@@ -71,9 +73,21 @@ class Server:
         self.gates.append(gate)
         return gate
 
+    def processes(self):
+        return [self.daemon]
+
     def kill(self):
-        """As a power cut does."""
-        self.daemon.stop(signal.SIGKILL)
+        """As a power cut does; there is nobody behind the gates then."""
+        for one in self.processes():
+            one.stop(signal.SIGKILL)
+        for gate in self.gates:
+            gate.down()
+
+    def revive(self):
+        """After `kill`."""
+        self.start()
+        for gate in self.gates:
+            gate.up()
 
     def stop(self):
         for gate in self.gates:
@@ -171,9 +185,12 @@ class EstFront(Est):
         super().prepare()
         self.behind = {"auto": ("-o",), "manual": ("-n", "-m", "3")}
         self.ports = {label: free_port() for label in self.behind}
-        self.others = []
+
+    def processes(self):
+        return [*self.others, *super().processes()]
 
     def start(self):
+        self.others = []
         for label, options in self.behind.items():
             command = [*self.shelf.estserver(), "-c", "server-chain.pem", "-k", "server.key", "-r", "estrealm", "-p", self.ports[label]]
             self.others.append(Daemon(self.folder / f"{label}.log", *command, *options, env=self.environment(), cwd=self.folder))
@@ -182,7 +199,7 @@ class EstFront(Est):
 
     def command(self):
         labels = [f"{label}={port}" for label, port in self.ports.items()]
-        return [sys.executable, "-B", SERVERS / "est_front.py", self.port, self.folder, "1", *labels]
+        return [sys.executable, "-B", SERVERS / "est_front.py", self.port, self.folder, "3", *labels]
 
     def stop(self):
         super().stop()
@@ -226,7 +243,7 @@ class Cmp(Server):
     """Our CA around OpenSSL's CMP server library."""
 
     name, what = "openssl-cmp", "OpenSSL 3.5.7's CMP server library in a CA of ours"
-    key = "ec"
+    key, keeps_waiting = "ec", False
     options = ()
 
     def prepare(self):
@@ -261,7 +278,6 @@ class CmpRa(Server):
     """Siemens' RA component, which holds messages against RFC 9483, with a CA of Bouncy Castle behind."""
 
     name, what = "siemens-cmp", "Siemens CmpRaComponent 4.1.4 with Bouncy Castle 1.87"
-    lasts = False
 
     def prepare(self):
         super().prepare()
@@ -352,25 +368,37 @@ def fetched(pki, url):
 
 
 class Vault(Server):
-    """Vault in dev mode, with a PKI mount, roles, AppRole and certificate login."""
+    """Vault with its store on disk, a PKI mount, roles, AppRole and certificate login."""
 
     name, what = "vault", "HashiCorp Vault v1.21.4"
-    lasts = False
 
     def prepare(self):
         super().prepare()
-        self.tls_port, self.subjects = free_port(), {}
-        listener = f'address = "127.0.0.1:{self.tls_port}"\n tls_cert_file = "server-chain.pem"\n tls_key_file = "server.key"'
-        (self.folder / "vault.hcl").write_text(f'listener "tcp" {{\n {listener}\n}}\ndisable_mlock = true\n')
+        self.tls_port, self.subjects, self.unsealing, self.root_token = free_port(), {}, None, None
+        secured = f'address = "127.0.0.1:{self.tls_port}"\n tls_cert_file = "server-chain.pem"\n tls_key_file = "server.key"'
+        listeners = (f'address = "127.0.0.1:{self.port}"\n tls_disable = true', secured)
+        text = "".join(f'listener "tcp" {{\n {one}\n}}\n' for one in listeners)
+        (self.folder / "store").mkdir()
+        store = f'storage "raft" {{\n path = "{self.folder}/store"\n node_id = "one"\n performance_multiplier = 1\n}}\n'
+        addresses = f'api_addr = "http://127.0.0.1:{self.port}"\ncluster_addr = "http://127.0.0.1:{free_port()}"\n'
+        (self.folder / "vault.hcl").write_text(f"{store}{text}{addresses}disable_mlock = true\n")
 
     def environment(self):
         return {"HOME": str(self.folder)}
 
     def command(self):
-        dev = ["-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{self.port}"]
-        return [*self.shelf.vault(), "server", *dev, "-config=vault.hcl"]
+        return [*self.shelf.vault(), "server", "-config=vault.hcl"]
 
-    def ready(self):
+    def start(self):
+        super().start()
+        if not self.unsealing:
+            made = self.call("POST", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+            self.unsealing, self.root_token = made["keys"][0], made["root_token"]
+        self.call("POST", "sys/unseal", {"key": self.unsealing})
+        until("vault to be active", self.active, 30)
+        return self
+
+    def active(self):
         try:
             return self.call("GET", "sys/health")["sealed"] is False
         except OSError:
@@ -378,7 +406,7 @@ class Vault(Server):
 
     def call(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        headers = {"X-Vault-Token": "root", "Content-Type": "application/json"}
+        headers = {"X-Vault-Token": self.root_token or "", "Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             text = answer.read()

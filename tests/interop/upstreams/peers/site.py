@@ -60,12 +60,12 @@ class Site:
             (self.data / "policies" / f"{line.name}.toml").write_text(line.policy(POLICY.replace("NAME", line.name).replace("OLD", str(self.old / "ca.pem"))))
         (self.data / "ravelin.toml").write_text(text)
 
-    def start(self):
+    def start(self, **environment):
         listeners = ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}"]
         self.daemon = Daemon(
             self.work / "serve.log",
             *(self.ravelin, "serve", "-c", self.data / "ravelin.toml", "--log-format", "json", *listeners),
-            env=self.environment,
+            env=self.environment | environment,
         )
         try:
             until("readiness", lambda: self.daemon.alive() and self.ready(), 60)

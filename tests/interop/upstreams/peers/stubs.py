@@ -13,7 +13,6 @@ class Stub(Server):
     """A program of ours that signs with the `openssl` command."""
 
     program = ""
-    lasts = False
 
     def command(self):
         return [sys.executable, "-B", SERVERS / self.program, self.port, self.folder, " ".join(map(str, self.shelf.openssl()))]

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from stub_ca import Ca, Handler, Server  # noqa: E402
+from stub_ca import Ca, Handler, Kept, Server  # noqa: E402
 
 ACCOUNT = base64.b64encode(b"EXAMPLE\\ravelin:certsrv password").decode()
 DECIDED_AFTER = 3.0
@@ -30,7 +30,9 @@ class Stub:
     """The CA's database of requests."""
 
     def __init__(self, folder, openssl):
-        self.ca, self.folder, self.lock, self.requests = Ca(folder, openssl), Path(folder), threading.Lock(), []
+        self.ca, self.folder, self.lock = Ca(folder, openssl), Path(folder), threading.Lock()
+        self.kept = Kept(self.folder / "stub-database", [])
+        self.requests = self.kept.value
 
     def submit(self, form):
         if form.get("Mode") != "newreq" or not form.get("CertAttrib", "").startswith("CertificateTemplate:"):
@@ -42,23 +44,28 @@ class Stub:
             return error(1, "0x80093005")
         with self.lock:
             number = len(self.requests) + 1
-            row = {"csr": request, "since": time.monotonic(), "disposition": UNDER_SUBMISSION, "der": None}
+            row = {"csr": request, "since": time.time(), "disposition": UNDER_SUBMISSION, "der": None}
             self.requests.append(row)
+            self.kept.keep()
         if form["CertAttrib"] != "CertificateTemplate:RavelinDevice\r\n" or name.startswith("refuse"):
             row["disposition"] = DENIED
+            with self.lock:
+                self.kept.keep()
         elif not name.startswith("wait"):
-            self.decide(row)
+            with self.lock:
+                self.decide(row)
         return self.result(number, row)
 
     def decide(self, row):
         row["der"], _ = self.ca.issue(row["csr"])
         row["disposition"] = ISSUED
+        self.kept.keep()
 
     def known(self, number):
         """A request, after a manager has looked."""
         with self.lock:
             row = self.requests[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(self.requests) else None
-            if row and row["disposition"] == UNDER_SUBMISSION and time.monotonic() - row["since"] > DECIDED_AFTER:
+            if row and row["disposition"] == UNDER_SUBMISSION and time.time() - row["since"] > DECIDED_AFTER:
                 self.decide(row)
         return row
 

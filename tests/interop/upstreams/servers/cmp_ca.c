@@ -8,8 +8,8 @@
  * shared secret). A request by shared secret is answered so, and one by signature too.
  *
  * What the common name begins with decides: "refuse" is rejected, "wait" waits (also with wait=), "mods" is granted with modifications,
- * "wrongkey" and "wrongname" get what was not asked for. With repeats, the same transaction gets the same certificate again. Every event is a line on standard output; what was issued lies in DIR/issued.
- * GET /crl gives the CRL.
+ * "wrongkey" and "wrongname" get what was not asked for. With repeats, the same transaction gets the same certificate again, also after a
+ * restart. Every event is a line on standard output; what was issued lies in DIR/issued. GET /crl gives the CRL.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -120,6 +120,30 @@ static void extend(X509 *one, int nid, const char *value) {
     X509_EXTENSION_free(extension);
 }
 
+static void keep(const char *name, X509 *one) {
+    FILE *file = opened(name, "w");
+    PEM_write_X509(file, one);
+    fclose(file);
+}
+
+/* Where the certificate of a transaction lies. */
+static void name_of(const struct transaction *here, char *out, size_t size) {
+    char *id = OPENSSL_buf2hexstr(ASN1_STRING_get0_data(here->id), ASN1_STRING_length(here->id));
+    for (char *one = id; *one; one++)
+        if (*one == ':')
+            *one = '-';
+    snprintf(out, size, "issued/of-%s.pem", id);
+    OPENSSL_free(id);
+}
+
+/* What an earlier process gave in this transaction. */
+static X509 *remembered(const struct transaction *here) {
+    char name[256], path[1024];
+    name_of(here, name, sizeof name);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return access(path, R_OK) ? NULL : certificate(name);
+}
+
 /* The certificate for this name and key, with the extensions that were asked for and those that every certificate has. */
 static X509 *issue(const X509_NAME *subject, EVP_PKEY *public_key, const STACK_OF(X509_EXTENSION) *wanted) {
     unsigned char number[16];
@@ -146,9 +170,7 @@ static X509 *issue(const X509_NAME *subject, EVP_PKEY *public_key, const STACK_O
         die("signing");
     char *serial = serial_text(X509_get0_serialNumber(one)), name[128];
     snprintf(name, sizeof name, "issued/%s.pem", serial);
-    FILE *file = opened(name, "w");
-    PEM_write_X509(file, one);
-    fclose(file);
+    keep(name, one);
     OPENSSL_free(serial);
     return one;
 }
@@ -177,6 +199,8 @@ static OSSL_CMP_PKISI *on_request(
     common_name(subject, name, sizeof name);
     snprintf(line, sizeof line, "%s %s", pkcs10 ? "p10cr" : OSSL_CMP_MSG_get_bodytype(message) == OSSL_CMP_IR ? "ir" : "cr", name);
     say("asked", line);
+    if (repeats && !here->issued)
+        here->issued = remembered(here);
     OSSL_CMP_PKISI *status = NULL;
     if (!subject || !public_key) {
         status = OSSL_CMP_STATUSINFO_new(OSSL_CMP_PKISTATUS_rejection, 1 << OSSL_CMP_PKIFAILUREINFO_badCertTemplate, "no subject or key");
@@ -212,6 +236,11 @@ static OSSL_CMP_PKISI *on_request(
         }
         X509_free(here->issued);
         here->issued = X509_dup(*out);
+        if (repeats) {
+            char kept[256];
+            name_of(here, kept, sizeof kept);
+            keep(kept, *out);
+        }
         char *serial = serial_text(X509_get0_serialNumber(*out));
         snprintf(line, sizeof line, "%s %s", serial, name);
         OPENSSL_free(serial);

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, unquote
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from stub_ca import Ca, Handler, Server  # noqa: E402
+from stub_ca import Ca, Handler, Kept, Server  # noqa: E402
 
 BASE = "/ejbca/ejbca-rest-api"
 TABLE = Path(__file__).resolve().parents[4] / "testdata/upstreams/ejbca-rest.json"
@@ -156,7 +156,8 @@ class Stub:
 
     def __init__(self, folder, openssl):
         self.ca, self.contract, self.lock = Ca(folder, openssl), Contract(), threading.Lock()
-        self.folder, self.filed, self.approvals = Path(folder), [], []
+        self.folder, self.kept = Path(folder), Kept(Path(folder) / "stub-database", ([], []))
+        self.filed, self.approvals = self.kept.value
         text = self.ca.run("x509", "-in", self.folder / "ca.pem", "-noout", "-subject", "-nameopt", "rfc2253").decode()
         self.dn = text.strip().removeprefix("subject=").strip()
 
@@ -164,6 +165,7 @@ class Stub:
         der, serial = self.ca.issue(csr)
         with self.lock:
             self.filed.append({"username": username, "account": account, "der": der, "serial": serial, "revoked": None})
+            self.kept.keep()
         chain = re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END", (self.folder / "chain.pem").read_text(), re.DOTALL)
         return {
             "certificate": encoded(der),
@@ -187,7 +189,8 @@ class Stub:
             raise Failure(400, "User is not allowed to have this subject.")
         if common_name.startswith("wait"):
             with self.lock:
-                self.approvals.append({"csr": csr.encode(), "sent": sent, "since": time.monotonic(), "done": False})
+                self.approvals.append({"csr": csr.encode(), "sent": sent, "since": time.time(), "done": False})
+                self.kept.keep()
                 return 202, awaited(len(self.approvals) - 1)
         return 200, self.issue(csr.encode(), sent["username"], sent.get("account_binding_id"))
 
@@ -196,13 +199,14 @@ class Stub:
             if int(number) >= len(self.approvals):
                 raise Failure(400, f"Could not find request with Id '{number}'")
             request = self.approvals[int(number)]
-            if time.monotonic() - request["since"] < APPROVED_AFTER:
+            if time.time() - request["since"] < APPROVED_AFTER:
                 return 202, awaited(int(number))
             if sent.get("password") != request["sent"].get("password"):
                 raise Failure(400, "Wrong username or password")
             if request["done"]:
                 raise Failure(400, f"Enrollment with Id '{number}' has already been finalized")
             request["done"] = True
+            self.kept.keep()
         return 201, self.issue(request["csr"], request["sent"]["username"])
 
     def search(self, sent):
@@ -236,6 +240,8 @@ class Stub:
         if found["revoked"] is not None:
             raise Failure(409, "Certificate has previously been revoked.")
         found["revoked"] = dict(parse_qsl(query)).get("reason", "UNSPECIFIED")
+        with self.lock:
+            self.kept.keep()
         self.ca.revoke(found["serial"])
         return self.status(issuer, serial)
 

@@ -3,6 +3,7 @@
 The folder holds what `peers/pki.py` makes: root.pem, ca.pem, ca.key, chain.pem, server-chain.pem, server.key.
 """
 
+import pickle
 import secrets
 import ssl
 import subprocess
@@ -29,14 +30,29 @@ default_crl_days = 7
 """
 
 
+class Kept:
+    """What outlives the process: a file that is replaced as a whole."""
+
+    def __init__(self, file, at_first):
+        self.file = Path(file)
+        self.value = pickle.loads(self.file.read_bytes()) if self.file.exists() else at_first
+
+    def keep(self):
+        fresh = self.file.with_suffix(".new")
+        fresh.write_bytes(pickle.dumps(self.value))
+        fresh.replace(self.file)
+
+
 class Ca:
     """Signs what it is given: the names are the request's, all else is ours."""
 
     def __init__(self, folder, openssl):
         self.folder, self.openssl = Path(folder), openssl.split()
-        self.lock, self.revoked = threading.Lock(), []
+        self.lock, self.revoked = threading.Lock(), Kept(self.folder / "stub-revoked", [])
         (self.folder / "stub.cnf").write_text(DEVICE.replace("DIR", str(self.folder)))
-        (self.folder / "stub-crlnumber").write_text("01\n")
+        number = self.folder / "stub-crlnumber"
+        if not number.exists():
+            number.write_text("01\n")
 
     def run(self, *words, given=None):
         done = subprocess.run([*self.openssl, *map(str, words)], input=given, capture_output=True, env={"OPENSSL_CONF": "/dev/null"}, check=False)
@@ -74,7 +90,8 @@ class Ca:
 
     def revoke(self, serial):
         with self.lock:
-            self.revoked.append(serial.upper())
+            self.revoked.value.append(serial.upper())
+            self.revoked.keep()
         self.crl()
         print(f"revoked {serial.upper()}", flush=True)
 
@@ -83,7 +100,7 @@ class Ca:
         with self.lock:
             day = time.strftime("%y%m%d%H%M%SZ", time.gmtime())
             later = time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() + 30 * 86400))
-            rows = [f"R\t{later}\t{day}\t{serial}\tunknown\t/CN=revoked\n" for serial in self.revoked]
+            rows = [f"R\t{later}\t{day}\t{serial}\tunknown\t/CN=revoked\n" for serial in self.revoked.value]
             (self.folder / "stub-index.txt").write_text("".join(rows))
             pem = self.run("ca", "-gencrl", "-config", self.folder / "stub.cnf", "-name", "own")
             der = self.run("crl", "-outform", "DER", given=pem)
