@@ -87,7 +87,7 @@ pub enum Proxy {
 pub struct Http {
     client: Client<Way, Full<Bytes>>,
     route: Arc<Route>,
-    url: String,
+    address: String,
     timeout: Duration,
     max_answer: usize,
 }
@@ -124,7 +124,7 @@ impl Http {
         Ok(Self {
             client,
             route,
-            url: settings.url.trim_end_matches('/').to_owned(),
+            address: settings.url.clone(),
             timeout: settings.timeout,
             max_answer: settings.max_answer,
         })
@@ -135,9 +135,14 @@ impl Http {
         self.timeout
     }
 
-    /// The address of the CA, without a slash at the end.
+    /// The address of the CA, without a slash at the end: for paths to be added.
     pub fn url(&self) -> &str {
-        &self.url
+        self.address.trim_end_matches('/')
+    }
+
+    /// The address of the CA as it is configured: for what is asked there itself.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Sends a request, and gives the answer whatever its status. A GET that met with the end of a kept connection is sent again, once.

@@ -1,18 +1,22 @@
 //! A CA that is asked by running a program: the question on its standard input, the answer on its standard output.
 //!
 //! No shell stands between: the program is started with the arguments as they are configured, in a process group of its own, with
-//! none of our environment but what is named. When its time is up, or nobody waits any more, the whole group is killed.
+//! none of our environment but what is named. When its time is up, or nobody waits any more, the whole group is killed. What the program
+//! leaves behind when it ends by itself is its own affair, and is not waited for.
 
-use std::io::{Read, Write};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::message::short;
 use super::{Carrier, Delegate, DelegateSettings};
@@ -38,7 +42,7 @@ pub struct ExecSettings {
 const TEMPORARY_FAILURE: i32 = 75;
 
 /// How much of what it says on its standard error is read; the log gets the beginning of that.
-const MAX_COMPLAINTS: u64 = 4 * 1024;
+const MAX_COMPLAINTS: usize = 4 * 1024;
 
 /// Opens a program: sees whether it is there. Time and size of an answer are limited as `limits` says; `http` fetches CRLs.
 pub fn open(settings: &ExecSettings, limits: &HttpSettings, http: Http) -> Result<Delegate, RemoteError> {
@@ -69,12 +73,16 @@ impl Carrier for Exec {
         // Dropped with this future, whether the time was up or nobody waits any more.
         let killer = Killer(group.clone());
         let (settings, max_answer) = (Arc::clone(&self.settings), self.max_answer);
-        let run = tokio::task::spawn_blocking(move || run(&settings, max_answer, &question, &group));
+        // It goes on without us, so that whatever was started is also waited for.
+        let run = tokio::spawn(async move { run(&settings, max_answer, &question, &group).await });
         let done = tokio::time::timeout(self.timeout, run).await;
         drop(killer);
         match done {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            Ok(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => Err(CallError::Unclear(cancelled.to_string())),
+            },
             Err(_) => Err(CallError::no_answer(self.timeout)),
         }
     }
@@ -140,8 +148,8 @@ impl Group {
     }
 
     /// Waits for the leader. While it is not waited for, its number is nobody else's, so waiting and killing take turns.
-    fn wait(&self, child: &mut Child) -> std::io::Result<ExitStatus> {
-        let mut pause = Duration::from_micros(200);
+    async fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        let mut pause = Duration::from_millis(1);
         loop {
             {
                 let mut state = self.lock();
@@ -150,7 +158,7 @@ impl Group {
                     return Ok(status);
                 }
             }
-            thread::sleep(pause);
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
@@ -164,42 +172,52 @@ impl Drop for Killer {
     }
 }
 
-/// Runs the program once. Blocks until it has ended.
-fn run(settings: &ExecSettings, max_answer: usize, question: &[u8], group: &Group) -> Result<Vec<u8>, CallError> {
+/// How long the pipes of a program that has ended are still read: others that it started may hold them open for ever.
+const REST: Duration = Duration::from_millis(100);
+
+/// Runs the program once, until it has ended.
+async fn run(settings: &Arc<ExecSettings>, max_answer: usize, question: &[u8], group: &Group) -> Result<Vec<u8>, CallError> {
     let program = settings.program.display();
-    let mut child = group.start(settings)?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
-        group.kill();
-        return Err(CallError::Unclear("it has no pipes".to_owned()));
+    let start = {
+        let (group, settings) = (group.clone(), Arc::clone(settings));
+        tokio::task::spawn_blocking(move || group.start(&settings))
     };
-    let limit = max_answer as u64;
-    let (answer, complaints) = thread::scope(|scope| {
-        // A program that does not read all of it has its reasons.
-        scope.spawn(move || {
-            let _ = stdin.write_all(question);
-        });
-        let complaints = scope.spawn(move || {
-            let mut stderr = stderr;
-            let kept = read(&mut stderr, MAX_COMPLAINTS).unwrap_or_default();
-            // The rest is read and forgotten, so that the program does not block on a full pipe.
-            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-            kept
-        });
-        let answer = read(stdout, limit + 1);
-        if answer.as_ref().map_or(true, |answer| answer.len() as u64 > limit) {
-            group.kill();
+    let mut child = start.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let (mut answer, mut complaints) = (Vec::new(), Vec::new());
+    let (status, read) = match Pipes::of(&mut child) {
+        Ok(Pipes { mut stdin, stdout, stderr }) => {
+            let mut talk = pin!(async {
+                let tell = async move {
+                    // A program that does not read all of it has its reasons.
+                    let _ = stdin.write_all(question).await;
+                };
+                let hear = async {
+                    let read = read(stdout, &mut answer, max_answer).await;
+                    if read.is_err() || answer.len() > max_answer {
+                        group.kill();
+                    }
+                    read
+                };
+                tokio::join!(hear, tell, read_and_forget(stderr, &mut complaints)).0
+            });
+            tokio::select! {
+                status = group.wait(&mut child) => (status, tokio::time::timeout(REST, talk).await.unwrap_or(Ok(()))),
+                read = &mut talk => (group.wait(&mut child).await, read),
+            }
         }
-        (answer, complaints.join().unwrap_or_default())
-    });
-    let status = group.wait(&mut child).map_err(|error| CallError::Unclear(format!("waiting for {program}: {error}")))?;
+        Err(error) => {
+            group.kill();
+            (group.wait(&mut child).await, Err(error))
+        }
+    };
+    let status = status.map_err(|error| CallError::Unclear(format!("waiting for {program}: {error}")))?;
     let complaints = short(&String::from_utf8_lossy(&complaints));
     if !complaints.is_empty() {
         tracing::info!(program = %program, %status, "The program of an upstream says: {complaints}");
     }
-    let answer = answer.map_err(|error| CallError::Unclear(format!("reading from {program}: {error}")))?;
+    read.map_err(|error| CallError::Unclear(format!("reading from {program}: {error}")))?;
     if answer.len() > max_answer {
-        return Err(CallError::Unclear(format!("{program} answers with more than {limit} octets")));
+        return Err(CallError::Unclear(format!("{program} answers with more than {max_answer} octets")));
     }
     match status.code() {
         Some(0) => Ok(answer),
@@ -212,9 +230,37 @@ fn with(what: String, complaints: &str) -> String {
     if complaints.is_empty() { what } else { format!("{what}: {complaints}") }
 }
 
-/// Reads up to a limit.
-fn read(from: impl Read, limit: u64) -> std::io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    from.take(limit).read_to_end(&mut kept)?;
-    Ok(kept)
+/// Our ends.
+struct Pipes {
+    stdin: Sender,
+    stdout: Receiver,
+    stderr: Receiver,
+}
+
+impl Pipes {
+    fn of(child: &mut Child) -> io::Result<Self> {
+        fn taken(end: Option<impl Into<OwnedFd>>) -> io::Result<OwnedFd> {
+            end.map(Into::into).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+        }
+        Ok(Self {
+            stdin: Sender::from_owned_fd(taken(child.stdin.take())?)?,
+            stdout: Receiver::from_owned_fd(taken(child.stdout.take())?)?,
+            stderr: Receiver::from_owned_fd(taken(child.stderr.take())?)?,
+        })
+    }
+}
+
+/// Reads until the end, or until there is more than `limit`. What was read is in `kept`, also where nobody waits for the end.
+async fn read(mut from: Receiver, kept: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+    while kept.len() <= limit && from.read_buf(kept).await? > 0 {}
+    Ok(())
+}
+
+/// Reads until the end, so that the program does not block on a full pipe, and keeps the beginning.
+async fn read_and_forget(mut from: Receiver, kept: &mut Vec<u8>) {
+    let mut part = [0; 1024];
+    while let Ok(octets @ 1..) = from.read(&mut part).await {
+        let room = MAX_COMPLAINTS.saturating_sub(kept.len());
+        kept.extend_from_slice(&part[..octets.min(room)]);
+    }
 }

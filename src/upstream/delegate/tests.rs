@@ -263,6 +263,9 @@ async fn what_a_webhook_did_is_told_by_how_it_failed() {
         (Play::status(404), "not-taken", "waiting"),
         (Play::status(408), "unknown", "waiting"),
         (Play::status(500), "unknown", "waiting"),
+        (Play::status(301).header("Location", "/elsewhere"), "not-taken", "waiting"),
+        (Play::status(307), "not-taken", "waiting"),
+        (Play::status(308), "not-taken", "waiting"),
         (Play::status(302), "unknown", "waiting"),
         (Play::Cut, "unknown", "waiting"),
         (Play::json(200, &json!({ "status": "rejected", "reason": "no" })).cut_in_body(9), "unknown", "waiting"),
@@ -275,6 +278,20 @@ async fn what_a_webhook_did_is_told_by_how_it_failed() {
     let nobody = Http::open(&settings("http://127.0.0.1:1"), "").unwrap();
     let hook = webhook::open(&WebhookSettings::default(), nobody).unwrap();
     assert_eq!(name(&hook.submit(&remote, &order, &KEY).await), "not-taken");
+}
+
+#[tokio::test]
+async fn a_question_goes_to_the_address_as_it_is_written() {
+    let ca = ca();
+    let (remote, order) = (ca.remote_ca("machines"), ca.order("machines"));
+    for path in ["/hook/", "/hook", "/"] {
+        let peer = Scripted::playing([Play::status(301).header("Location", "/hook/there")]).await;
+        let http = HttpSettings { url: format!("{}{path}", peer.url()), ..peer.settings() };
+        let hook = webhook::open(&WebhookSettings::default(), Http::open(&http, "").unwrap()).unwrap();
+        let Submission::NotTaken { reason, .. } = hook.submit(&remote, &order, &KEY).await else { panic!() };
+        assert!(reason.contains("to /hook/there") && reason.contains("set `url`"), "{reason}");
+        assert_eq!(peer.seen()[0].target, path);
+    }
 }
 
 #[tokio::test]
@@ -447,6 +464,23 @@ async fn a_program_that_takes_too_long_is_killed_with_its_children() {
     }
     let pids = std::fs::read_to_string(ca.file("pids")).unwrap();
     assert!(pids.split_whitespace().all(is_gone), "{pids}");
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_behind_is_not_waited_for() {
+    let ca = ca();
+    let (remote, order) = (ca.remote_ca("machines"), ca.order("machines"));
+    // As ssh does that keeps its connection for the next one: it has all three pipes.
+    let text = "#!/bin/sh\ncat > /dev/null\nsetsid sleep 60 <&0 &\necho $! > left\n\
+                echo '{\"status\":\"waiting\",\"reference\":\"r\"}'\n";
+    let path = script(&ca, text);
+    let started = Instant::now();
+    let found = program(&path, &limits(PATIENT, 4096), &[]).submit(&remote, &order, &KEY).await;
+    let took = started.elapsed();
+    let left = std::fs::read_to_string(ca.file("left")).unwrap();
+    let lives = std::process::Command::new("kill").arg(left.trim()).status().unwrap().success();
+    assert!(matches!(&found, Submission::Waiting { reference, .. } if reference == "r"), "{found:?}");
+    assert!(took < Duration::from_secs(10) && lives, "{took:?}");
 }
 
 /// A block of the page, by its language.

@@ -62,7 +62,7 @@ pub fn signature(secret: &str, timestamp: i64, body: &[u8]) -> String {
 impl Carrier for Webhook {
     async fn carry(&self, question: Vec<u8>) -> Result<Vec<u8>, CallError> {
         let mut request =
-            Request::post(self.http.url()).header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json");
+            Request::post(self.http.address()).header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json");
         if let Some(secret) = &self.secret {
             let now = Timestamp::now().as_second();
             request = request.header(TIMESTAMP, now).header(SIGNATURE, signature(secret, now, &question));
@@ -79,6 +79,11 @@ impl Carrier for Webhook {
         // What is wrong with the order is told by an answer. A 4xx says that the question itself was not taken: a wrong address or
         // secret, which people mend while devices wait.
         Err(match answer.status {
+            // What has the same request sent elsewhere has not taken it.
+            StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+                let said = answer.status_line();
+                CallError::not_taken(format!("{said}; redirects are not followed, set `url` to where it leads"))
+            }
             StatusCode::REQUEST_TIMEOUT => CallError::Unclear(said),
             StatusCode::SERVICE_UNAVAILABLE => CallError::NotTaken { reason: said, after: answer.retry_after() },
             status if status.is_client_error() => CallError::NotTaken { reason: said, after: answer.retry_after() },
