@@ -74,6 +74,19 @@ fn turn() -> MutexGuard<'static, ()> {
 ///
 /// A file that is there is replaced, or stays as it was: there is no state in between.
 pub fn write_key(path: &Path, pkcs8: &[u8], passphrase: &str) -> Result<(), KeystoreError> {
+    write_secret(path, sealed(path, pkcs8, passphrase)?.as_bytes())
+}
+
+/// The same, but leaves a file that is there as it is, which somebody else may have written just now.
+pub fn write_new_key(path: &Path, pkcs8: &[u8], passphrase: &str) -> Result<(), KeystoreError> {
+    write_beside(path, sealed(path, pkcs8, passphrase)?.as_bytes(), |new| match fs::hard_link(new, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::remove_file(new),
+    })
+}
+
+/// An encrypted key as it stands in a file.
+fn sealed(path: &Path, pkcs8: &[u8], passphrase: &str) -> Result<Zeroizing<String>, KeystoreError> {
     let failed = |why: String| KeystoreError::Malformed { path: path.to_owned(), why };
     let key = PrivateKeyInfoRef::from_der(pkcs8).map_err(|_| failed("what is to be written is not a PKCS#8 key".into()))?;
     let cost = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).expect("the parameters are in range");
@@ -82,8 +95,7 @@ pub fn write_key(path: &Path, pkcs8: &[u8], passphrase: &str) -> Result<(), Keys
         .map_err(pkcs8::Error::from)
         .and_then(|parameters| key.encrypt_with_params(parameters, passphrase))
         .map_err(|error| failed(format!("the key cannot be encrypted ({error})")))?;
-    let pem = sealed.to_pem(ENCRYPTED, LineEnding::LF).map_err(|error| failed(format!("the key cannot be encoded ({error})")))?;
-    write_secret(path, pem.as_bytes())
+    sealed.to_pem(ENCRYPTED, LineEnding::LF).map_err(|error| failed(format!("the key cannot be encoded ({error})")))
 }
 
 /// Writes a PKCS#8 key to a PEM file that is not encrypted, mode 0600, by an atomic rename, synced to disk: for a device's own key,
@@ -148,6 +160,11 @@ pub enum KeystoreError {
 
 /// Writes a file that only its owner may read: a new file beside it, synced, renamed, and the folder synced.
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeystoreError> {
+    write_beside(path, content, |new| fs::rename(new, path))
+}
+
+/// Writes a file beside this one, and has it put into its place.
+fn write_beside(path: &Path, content: &[u8], put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), KeystoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io_error(path, io::ErrorKind::InvalidInput.into()))?;
     let mut temporary = std::ffi::OsString::from(".");
@@ -158,7 +175,7 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeystoreError> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        put(&temporary)
     };
     write().map_err(|source| {
         // It may not have come into being; what counts is the first error.

@@ -183,8 +183,14 @@ impl Acme {
             let Some(challenge) = authorization.easiest() else {
                 return Ok(Some(Submission::Rejected { reason: format!("the CA offers no challenge for {name:?}") }));
             };
-            if challenge.status == Status::Pending {
-                self.client.post(&challenge.url, Some(&json!({}))).await?;
+            if challenge.status == Status::Pending
+                && let Err(failure) = self.client.post(&challenge.url, Some(&json!({}))).await
+            {
+                // Orders for the same name share its authorization: another one may have met the challenge just now.
+                let now: Authorization = self.client.post(url, None).await?.json()?;
+                if now.status == Status::Pending && now.easiest().is_some_and(|challenge| challenge.status == Status::Pending) {
+                    return Err(failure);
+                }
             }
         }
         Ok(None)
@@ -197,9 +203,16 @@ impl Acme {
         let answer = self.client.post(url, None).await.map_err(|failure| unclear(failure.to_string()))?;
         let text = std::str::from_utf8(answer.body()).map_err(|error| unclear(error.to_string()))?;
         let certificates = Certificate::chain_from_pem(text).map_err(|error| unclear(error.to_string()))?;
-        let certificate = certificates.into_iter().find(|certificate| certificate.spki() == order.spki);
-        let certificate = certificate.ok_or_else(|| unclear("what came has no certificate for the key of the request".into()))?;
-        Ok(Submission::Issued { certificate: Arc::new(certificate), chain: Vec::new() })
+        match certificates.into_iter().find(|certificate| certificate.spki() == order.spki) {
+            Some(certificate) => Ok(Submission::Issued { certificate: Arc::new(certificate), chain: Vec::new() }),
+            // It will say so each time. Some CAs give one order to all who ask for the same names, until one of them has finalized it.
+            None => Ok(Submission::Lost {
+                reason:
+                    "what came of the order is for another key: the CA may have given the same order to another request for the \
+                         same names, which was quicker"
+                        .to_owned(),
+            }),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use http::{Request, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::http::{Answer, Http};
+use super::http::{Answer, Http, basic};
 use super::remote::{Abilities, CallError, Connector, RemoteCa, RemoteError};
 use super::secret::SecretSource;
 use super::{IdempotencyKey, IssuanceOrder, Submission};
@@ -73,10 +73,7 @@ impl AdCs {
         let authorization = match (&settings.username, &settings.password) {
             (Some(name), Some(password)) => {
                 let pair = Zeroizing::new(format!("{name}:{}", password.read()?.as_str()));
-                let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
-                    .expect("base64 fits into a header field");
-                value.set_sensitive(true);
-                Some(value)
+                Some(basic(&pair))
             }
             _ => None,
         };
@@ -134,15 +131,8 @@ impl AdCs {
         ];
         let page = self.finish(&fields).await?;
         match page.verdict() {
-            Verdict::Issued { request } => Ok(match self.fetch_issued(order, &request).await {
-                Ok(Some(issued)) => issued,
-                // It has an ID: whatever is wrong now, it is asked for again.
-                Ok(None) => Submission::Waiting { reference: request, retry_after: SOON },
-                Err(error) => {
-                    tracing::warn!("Request {request} was issued, and its certificate could not be fetched yet: {error}.");
-                    Submission::Waiting { reference: request, retry_after: SOON }
-                }
-            }),
+            // The ID is all that it can be found by: it is on record before anything else is asked, which may take too long.
+            Verdict::Issued { request } => Ok(Submission::Waiting { reference: request, retry_after: Duration::ZERO }),
             Verdict::Pending { request: Some(request) } => {
                 Ok(Submission::Waiting { reference: request, retry_after: self.poll_interval })
             }
@@ -158,11 +148,7 @@ impl AdCs {
         }
     }
 
-    /// The certificate of a request; `None` if what comes is a page and no certificate.
-    async fn fetch_issued(&self, order: &IssuanceOrder, request: &str) -> Result<Option<Submission>, CallError> {
-        self.certificate_or_page(order, request).await.map(Result::ok)
-    }
-
+    /// The certificate of a request, or the page that comes in its place.
     async fn certificate_or_page(&self, order: &IssuanceOrder, request: &str) -> Result<Result<Submission, Page>, CallError> {
         let answer = self.get(&format!("certnew.cer?ReqID={request}&Enc=b64")).await?;
         let Some(certificate) = read_certificates(&answer.body).into_iter().next() else { return Ok(Err(Page::from(answer))) };
@@ -173,21 +159,26 @@ impl AdCs {
     }
 
     async fn ask_after(&self, order: &IssuanceOrder, request: &str) -> Result<Submission, CallError> {
-        let page = match self.certificate_or_page(order, request).await? {
+        let mut page = match self.certificate_or_page(order, request).await? {
             Ok(issued) => return Ok(issued),
             Err(page) => page,
         };
-        // The page that comes in the place of a certificate is that of an error; the one for people who ask again says more.
-        let page = match page.verdict() {
-            Verdict::Unreadable | Verdict::Denied => self.finish(&[("Mode", "chkpnd"), ("ReqID", request)]).await?,
-            _ => page,
-        };
+        // The page that comes in the place of a certificate is that of an error; the one for people who ask again says more, if it can
+        // be read.
+        let first = page.verdict();
+        if matches!(first, Verdict::Unreadable | Verdict::Denied) {
+            let other = self.finish(&[("Mode", "chkpnd"), ("ReqID", request)]).await?;
+            if first == Verdict::Unreadable || other.verdict() != Verdict::Unreadable {
+                page = other;
+            }
+        }
         match page.verdict() {
             Verdict::Denied => Err(CallError::Refused(page.text())),
             Verdict::NoSuchRequest => {
                 Ok(Submission::Unknown { reason: format!("the CA knows no request {request}: {}", page.text()) })
             }
-            Verdict::Issued { .. } | Verdict::Pending { .. } | Verdict::NotTaken => {
+            Verdict::Issued { .. } => Ok(Submission::Waiting { reference: request.to_owned(), retry_after: SOON }),
+            Verdict::Pending { .. } | Verdict::NotTaken => {
                 Ok(Submission::Waiting { reference: request.to_owned(), retry_after: self.poll_interval })
             }
             Verdict::Unreadable => {

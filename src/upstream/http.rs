@@ -121,13 +121,7 @@ impl Http {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .http2_keep_alive_timeout(Duration::from_secs(5))
             .build(way);
-        Ok(Self {
-            client,
-            route,
-            address: settings.url.clone(),
-            timeout: settings.timeout,
-            max_answer: settings.max_answer,
-        })
+        Ok(Self { client, route, address: settings.url.clone(), timeout: settings.timeout, max_answer: settings.max_answer })
     }
 
     /// How long an answer may take.

@@ -137,31 +137,30 @@ impl Scep {
             CallError::Unclear(reason) | CallError::Refused(reason) => CallError::not_taken(reason),
             not_taken => not_taken,
         };
-        let server = self.server(ca).await.map_err(harmless)?;
+        // Who asks lets us go when one answer is overdue. Learning the server must not use that up, or nobody would know that the request
+        // was never sent.
+        let (half, until) = (self.http.timeout() / 2, Instant::now() + self.http.timeout());
+        let slow = |_| CallError::not_taken(format!("the server did not tell its certificates within {} ms", half.as_millis()));
+        let server = tokio::time::timeout(half, self.server(ca)).await.map_err(slow)?.map_err(harmless)?;
         let transaction = self.transaction(order, id, &server).await?;
         if self.settings.trust == Trust::DeviceChallenge && transaction.csr().challenge_password().is_none() {
             let reason = "the SCEP server wants the challenge of the device, and its CSR has none (most clients leave it out when they renew)";
             return Err(CallError::Refused(reason.to_owned()));
         }
         let answer = self.exchange(ca, &server, transaction.outgoing().der()).await?;
-        let (outcome, now) = self.read_reply(ca, server.clone(), transaction, answer, None).await?;
-        if let Outcome::Failed(failure) = &outcome
-            && now.authority.encryption().der() != server.authority.encryption().der()
-        {
-            // What was encrypted to an earlier key it could not open, so it did not take it.
-            return Err(CallError::not_taken(format!("the server has another certificate by now ({})", describe(failure))));
-        }
+        let outcome = self.read_reply(ca, server, transaction, answer, None, until).await?;
         Ok(self.submission(outcome, id))
     }
 
     /// Asks after the order of a transaction.
     async fn cert_poll(&self, ca: &RemoteCa, order: &IssuanceOrder, id: &str) -> Result<Outcome, CallError> {
+        let until = Instant::now() + self.http.timeout();
         let server = self.server(ca).await?;
         let transaction = self.transaction(order, id, &server).await?;
         let asks = transaction.clone();
         let poll = blocking(move || asks.poll_message()).await.map_err(|error| CallError::not_taken(error.to_string()))?;
         let answer = self.exchange(ca, &server, poll.der()).await?;
-        Ok(self.read_reply(ca, server, transaction, answer, Some(poll)).await?.0)
+        self.read_reply(ca, server, transaction, answer, Some(poll), until).await
     }
 
     fn submission(&self, outcome: Outcome, id: &str) -> Submission {
@@ -212,6 +211,9 @@ impl Connector for Scep {
             Ok(Outcome::Failed(failure)) if failure.fail_info == Some(FailInfo::BadCertId) => Submission::Lost {
                 reason: format!("the server does not know the order any more that waits under transactionID {id}"),
             },
+            Ok(Outcome::Failed(failure)) if is_about_the_message(&failure) => {
+                CallError::Unclear(describe(&failure)).still_waiting(reference)
+            }
             Ok(outcome) => self.submission(outcome, id),
             Err(CallError::Refused(reason)) => CallError::Unclear(reason).still_waiting(reference),
             Err(error) => error.still_waiting(reference),
@@ -298,6 +300,11 @@ impl Connector for Scep {
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
         self.http.get(url).await.map(Vec::from)
     }
+}
+
+/// Whether the server refuses the message, and says nothing of the order that is asked after with it.
+fn is_about_the_message(failure: &Failure) -> bool {
+    matches!(failure.fail_info, Some(FailInfo::BadAlg | FailInfo::BadMessageCheck | FailInfo::BadTime))
 }
 
 /// A refusal in words.

@@ -96,7 +96,9 @@ impl Failure {
         let text = problem.to_string();
         match problem.status {
             _ if ACCOUNT.iter().any(|error| problem.is(error)) => CallError::not_taken(text),
-            429 | 503 => CallError::not_taken(text),
+            // 401 is about the account (section 7.3.6), which people may have deactivated.
+            401 | 429 | 503 => CallError::not_taken(text),
+            408 => CallError::Unclear(text),
             400..500 => CallError::Refused(text),
             _ => CallError::Unclear(text),
         }
@@ -152,7 +154,7 @@ impl Client {
             not_taken => not_taken,
         };
         let request =
-            Request::get(self.http.url()).body(Bytes::new()).map_err(|error| CallError::not_taken(error.to_string()))?;
+            Request::get(self.http.address()).body(Bytes::new()).map_err(|error| CallError::not_taken(error.to_string()))?;
         let answer = self.http.send(request).await.and_then(Answer::success).map_err(harmless)?;
         let directory: Directory =
             serde_json::from_slice(&answer.body).map_err(|error| CallError::not_taken(format!("the directory: {error}")))?;
@@ -200,19 +202,19 @@ impl Client {
         let (path, passphrase) = (self.key_file.clone(), self.passphrase.clone());
         let read = move || -> Result<JwsSigner, String> {
             let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let signer = if path.exists() {
-                let encrypted = std::fs::read_to_string(&path).map_err(|error| at(&error))?.contains("-----BEGIN ENCRYPTED ");
-                let pkcs8 = keystore::read_key(&path, encrypted.then_some(&*passphrase)).map_err(|error| error.to_string())?;
-                provider().keys.signer(&pkcs8).map_err(|error| at(&error))?
-            } else {
+            // A disk that cannot tell now must not cost us the account.
+            if !path.try_exists().map_err(|error| at(&error))? {
                 let signer = provider().keys.generate(KeyAlgorithm::EcdsaP256).map_err(|error| at(&error))?;
                 let pkcs8 = signer.export_pkcs8().ok_or_else(|| at(&"the key cannot be kept"))?;
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder).map_err(|error| at(&error))?;
                 }
-                keystore::write_key(&path, &pkcs8, &passphrase).map_err(|error| error.to_string())?;
-                signer
-            };
+                keystore::write_new_key(&path, &pkcs8, &passphrase).map_err(|error| error.to_string())?;
+            }
+            // Another node may have been quicker to make one: what is on disk counts.
+            let encrypted = std::fs::read_to_string(&path).map_err(|error| at(&error))?.contains("-----BEGIN ENCRYPTED ");
+            let pkcs8 = keystore::read_key(&path, encrypted.then_some(&*passphrase)).map_err(|error| error.to_string())?;
+            let signer = provider().keys.signer(&pkcs8).map_err(|error| at(&error))?;
             JwsSigner::new(signer).map_err(|error| at(&error))
         };
         match tokio::task::spawn_blocking(read).await {

@@ -45,6 +45,12 @@ struct Mood {
     refuses_nonces: u32,
     /// It refuses CSRs.
     refuses_csr: bool,
+    /// It gives the order that is open for the same names.
+    reuses_orders: bool,
+    /// Another order has met the challenge meanwhile.
+    is_quicker: bool,
+    /// It answers so to all that an account signs.
+    says: Option<(u16, &'static str)>,
 }
 
 struct OrderAtCa {
@@ -129,6 +135,9 @@ impl Server {
             }
             jwk => spki_of(jwk),
         };
+        if let (Some((status, kind)), Value::Null) = (self.mood.says, &header["jwk"]) {
+            return problem(status, kind);
+        }
         let signed = format!("{}.{}", jws["protected"].as_str().unwrap(), jws["payload"].as_str().unwrap());
         let signature = unbase64(&jws["signature"]);
         let numbers = [encode_unsigned(&signature[..32]), encode_unsigned(&signature[32..])];
@@ -146,8 +155,13 @@ impl Server {
                     return problem(400, "rejectedIdentifier");
                 }
                 let (proven, wanted) = (!self.mood.wants_proof, payload);
-                self.orders.push(OrderAtCa { wanted, proven, questions: 0, certificate: None });
-                let number = self.orders.len() - 1;
+                let open =
+                    |order: &OrderAtCa| order.certificate.is_none() && order.wanted["identifiers"] == wanted["identifiers"];
+                let reused = self.orders.iter().position(open).filter(|_| self.mood.reuses_orders);
+                if reused.is_none() {
+                    self.orders.push(OrderAtCa { wanted, proven, questions: 0, certificate: None });
+                }
+                let number = reused.unwrap_or(self.orders.len() - 1);
                 self.tell(number, base, 201).header("Location", format!("{base}/order/{number}"))
             }
             "order" if number() >= self.orders.len() => problem(404, "malformed"),
@@ -169,6 +183,10 @@ impl Server {
             }
             "challenge" => {
                 assert_eq!((parts[2], &payload), ("http-01", &json!({})));
+                if self.mood.is_quicker || !self.mood.wants_proof {
+                    self.orders[number()].proven = self.mood.is_quicker;
+                    return problem(400, "malformed");
+                }
                 self.orders[number()].proven = true;
                 Play::json(200, &json!({ "type": "http-01", "url": "", "status": "processing" }))
             }
@@ -379,6 +397,85 @@ async fn names_that_have_to_be_proven_are_refused_or_assumed() {
     assert!(reason.contains("wants proof that \"router-1.example.net\""), "{reason}");
     let acme = client(&server, &peer, |settings| settings.challenges = Challenges::AssumeValid);
     assert!(matches!(acme.poll(&ca, &order, &reference).await, Submission::Issued { .. }));
+}
+
+#[tokio::test]
+async fn a_challenge_that_another_order_met_is_met() {
+    let server = Server::new(Mood { wants_proof: true, is_quicker: true, ..Mood::default() });
+    let peer = serve(&server).await;
+    let (ca, order) = order_of(&server);
+    let acme = client(&server, &peer, |settings| settings.challenges = Challenges::AssumeValid);
+    let reference = submitted(&acme, &ca, &order).await;
+    let found = acme.poll(&ca, &order, &reference).await;
+    assert!(matches!(found, Submission::Issued { .. }), "{found:?}");
+
+    // One that is refused and not met is a refusal.
+    let reference = submitted(&acme, &ca, &order).await;
+    server.lock().unwrap().mood = Mood::default();
+    let found = acme.poll(&ca, &order, &reference).await;
+    assert!(matches!(found, Submission::Rejected { .. }), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_order_that_another_request_finalized_is_for_people_to_look_at() {
+    let server = Server::new(Mood { reuses_orders: true, ..Mood::default() });
+    let peer = serve(&server).await;
+    let (ca, first) = order_of(&server);
+    let (_, second) = order_of(&server);
+    let acme = client(&server, &peer, |_| ());
+    let reference = submitted(&acme, &ca, &first).await;
+    assert_eq!(submitted(&acme, &ca, &second).await, reference, "both have the same names");
+    assert!(matches!(acme.poll(&ca, &first, &reference).await, Submission::Issued { .. }));
+    let Submission::Lost { reason } = acme.poll(&ca, &second, &reference).await else { panic!("it is asked without end") };
+    assert!(reason.contains("for another key"), "{reason}");
+    // It is another order when it is asked for once more.
+    let reference = submitted(&acme, &ca, &second).await;
+    assert!(matches!(acme.poll(&ca, &second, &reference).await, Submission::Issued { .. }));
+    assert_eq!(server.lock().unwrap().issued, 2);
+}
+
+#[tokio::test]
+async fn an_account_that_may_nothing_refuses_no_device() {
+    let server = Server::new(Mood::default());
+    let peer = serve(&server).await;
+    let (ca, order) = order_of(&server);
+    let acme = client(&server, &peer, |_| ());
+    let reference = submitted(&acme, &ca, &order).await;
+    let mood = |says| server.lock().unwrap().mood.says = Some(says);
+    for says in [(401, "unauthorized"), (408, "timeout")] {
+        mood(says);
+        let found = acme.submit(&ca, &order, &KEY).await;
+        assert!(matches!(found, Submission::NotTaken { .. }), "{says:?}: {found:?}");
+        let found = acme.poll(&ca, &order, &reference).await;
+        assert!(matches!(found, Submission::Waiting { .. }), "{says:?}: {found:?}");
+    }
+    mood((403, "unauthorized"));
+    assert!(matches!(acme.submit(&ca, &order, &KEY).await, Submission::Rejected { .. }));
+    server.lock().unwrap().mood.says = None;
+    assert!(matches!(acme.poll(&ca, &order, &reference).await, Submission::Issued { .. }));
+}
+
+#[tokio::test]
+async fn a_key_that_another_node_made_is_taken_and_one_that_cannot_be_seen_is_not_replaced() {
+    let server = Server::new(Mood::default());
+    let peer = serve(&server).await;
+    let (ca, order) = order_of(&server);
+    let key = server.lock().unwrap().ca.file("made/on/the/way/account.pem");
+    // Both find none, and one of them is quicker.
+    let acme = [0, 1].map(|_| client(&server, &peer, |_| ()));
+    let (one, other) = tokio::join!(acme[0].submit(&ca, &order, &KEY), acme[1].submit(&ca, &order, &KEY));
+    assert!([one, other].iter().all(|found| matches!(found, Submission::Waiting { .. })));
+    assert_eq!(server.lock().unwrap().accounts.len(), 1);
+    let names = std::fs::read_dir(key.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["account.pem"]);
+
+    // Where nobody can tell whether there is one.
+    let circle = key.with_file_name("circle.pem");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    let hidden = client(&server, &peer, |settings| settings.account_key = circle.clone());
+    assert!(matches!(hidden.submit(&ca, &order, &KEY).await, Submission::NotTaken { .. }));
+    assert_eq!(server.lock().unwrap().accounts.len(), 1);
+    assert!(circle.is_symlink());
 }
 
 #[tokio::test]

@@ -78,11 +78,27 @@ pattern!(ENGLISH_PENDING, r"(?i)Certificate Pending|Request Id is ([0-9]{1,10})|
 pattern!(ENGLISH_DENIED, r"(?i)request was denied|Certificate Request Denied|disposition message is|Denied by");
 pattern!(TAG, r"(?is)<(?:script|style|title|!--).*?(?:</(?:script|style|title)\s*>|-->)|<[^>]*>");
 
-/// The RPC server is unavailable, too busy or not there: the call did not arrive. And access was denied: it arrived, and the CA did not look
-/// at it.
-const NOT_REACHED: &[u32] = &[0x8007_06ba, 0x8007_06bb, 0x8007_06d9, 0x8007_0005];
-/// There is no such value in the CA's database.
-const NO_SUCH_REQUEST: u32 = 0x8009_4004;
+/// What a code says of a request; `None` if nothing. The bits above the last twelve name who speaks.
+fn meaning(code: u32) -> Option<Verdict> {
+    Some(match code {
+        // CERTSRV_E_NO_REQUEST, CERTSRV_E_PROPERTY_EMPTY: the CA's database has no such request, or no such value.
+        0x8009_4002 | 0x8009_4004 => Verdict::NoSuchRequest,
+        // CERTSRV_E_BAD_REQUESTSTATUS: it is in another state than we thought. NTE_BAD_SIGNATURE: that of the request, or one of the CA's.
+        0x8009_4003 | 0x8009_0006 => Verdict::Unreadable,
+        // CERTSRV_E_INVALID_CA_CERTIFICATE, CERTSRV_E_SERVER_SUSPENDED, CERTSRV_E_NO_DB_SESSIONS: the CA issues nothing to anybody now.
+        0x8009_4005 | 0x8009_4006 | 0x8009_400f => Verdict::NotTaken,
+        // The RPC server is unavailable, too busy or not there, or the call failed and was not executed: it did not arrive. And access was
+        // denied: it arrived, and the CA did not look at it.
+        0x8007_06ba | 0x8007_06bb | 0x8007_06bf | 0x8007_06d9 | 0x8007_0005 => Verdict::NotTaken,
+        _ => match code >> 12 {
+            // OSS_…: the request cannot be read. CERTSRV_E_…: what the CA or its policy module says of it.
+            0x80093 | 0x80094 => Verdict::Denied,
+            // NTE_…, CRYPT_E_…, CERT_E_…: the CA's own key, chain or revocation lists are not as they have to be.
+            0x80090 | 0x80092 | 0x800b0 => Verdict::NotTaken,
+            _ => return None,
+        },
+    })
+}
 
 impl Page {
     /// What it says.
@@ -102,20 +118,17 @@ impl Page {
             match u32::from_str_radix(&disposition[1], 16) {
                 Ok(5) => return Verdict::Pending { request: None },
                 Ok(2 | 6) => return Verdict::Denied,
+                // It was issued, whatever went wrong then.
+                Ok(3 | 4) => return Verdict::Unreadable,
                 _ => {}
             }
         }
-        let codes = self.codes();
-        if codes.contains(&NO_SUCH_REQUEST) {
-            return Verdict::NoSuchRequest;
-        }
-        // CERTSRV_E_…: what the CA or its policy module says of a request. OSS_…: it cannot be read.
-        if codes.iter().any(|code| matches!(code >> 12, 0x80093 | 0x80094)) {
-            return Verdict::Denied;
-        }
-        // NTE_…, CRYPT_E_…, CERT_E_…: the CA's own key, chain or revocation lists are not as they have to be.
-        if codes.iter().any(|code| NOT_REACHED.contains(code) || matches!(code >> 12, 0x80090 | 0x80092 | 0x800b0)) {
-            return Verdict::NotTaken;
+        let meanings: Vec<Verdict> = self.codes().into_iter().filter_map(meaning).collect();
+        // Of several the one counts after which nothing is sent again.
+        for verdict in [Verdict::NoSuchRequest, Verdict::Denied, Verdict::Unreadable, Verdict::NotTaken] {
+            if meanings.contains(&verdict) {
+                return verdict;
+            }
         }
         if ENGLISH_DENIED.is_match(&self.html) {
             return Verdict::Denied;

@@ -107,9 +107,15 @@ fn waits_for(submission: &Submission) -> (&str, u64) {
 #[tokio::test]
 async fn it_fills_in_the_form_and_fetches_the_certificate() {
     let world = world();
-    let (submission, seen) = submitted(&world, [issued_page(12), pem_of(&world.certificate)]).await;
+    let peer = Scripted::playing([issued_page(12), pem_of(&world.certificate)]).await;
+    let pages = open(&peer, &settings());
+    // The ID is handed over first, so that no trouble with the certificate can lose it.
+    let submission = pages.submit(&world.ca, &world.order, &KEY).await;
+    assert_eq!((waits_for(&submission), peer.seen().len()), (("12", 0), 1));
+    let submission = pages.poll(&world.ca, &world.order, "12").await;
     let Submission::Issued { certificate, .. } = submission else { panic!("{submission:?}") };
     assert_eq!(certificate.der(), world.certificate.der());
+    let seen = peer.seen();
     assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("POST", "/certsrv/certfnsh.asp"));
     assert_eq!(seen[1].target, "/certsrv/certnew.cer?ReqID=12&Enc=b64");
     assert_eq!(seen[0].header("content-type"), "application/x-www-form-urlencoded");
@@ -130,7 +136,9 @@ async fn basic_goes_with_each_request() {
     let peer = Scripted::playing([issued_page(12), pem_of(&world.certificate)]).await;
     let password = Some(SecretSource::File(file.path().to_owned()));
     let settings = AdCsSettings { username: Some("EXAMPLE\\ravelin".into()), password, ..settings() };
-    assert!(matches!(open(&peer, &settings).submit(&world.ca, &world.order, &KEY).await, Submission::Issued { .. }));
+    let pages = open(&peer, &settings);
+    waits_for(&pages.submit(&world.ca, &world.order, &KEY).await);
+    assert!(matches!(pages.poll(&world.ca, &world.order, "12").await, Submission::Issued { .. }));
     let expected = format!("Basic {}", STANDARD.encode("EXAMPLE\\ravelin:pass word"));
     assert!(peer.seen().iter().all(|seen| seen.header("authorization") == expected));
 }
@@ -239,10 +247,50 @@ async fn what_other_answers_mean_for_a_submission() {
         let Submission::Unknown { reason } = submission else { panic!("{submission:?}") };
         assert!(reason.contains("certutil -view -restrict \"Request.CommonName=router-1\""), "{reason}");
     }
-    // It was issued and has an ID: nothing is unclear.
-    let (submission, _) = submitted(&world, [issued_page(12), Play::Cut]).await;
-    assert_eq!(waits_for(&submission), ("12", 5));
-    let (submission, _) = submitted(&world, [issued_page(12), html("nichts")]).await;
+}
+
+#[tokio::test]
+async fn a_code_is_taken_for_what_it_says() {
+    let world = world();
+    let never = "<LocID ID=locDispNeverSet>(nie)</LocID>";
+    // The CA is suspended or has a bad certificate, it has no database sessions left, the call was not executed.
+    for nobody_can in ["0x80094006", "0x80094005", "0x8009400f", "0x800706bf", "0x800706ba", "0x80092013"] {
+        let (submission, _) = submitted(&world, [error_page(never, nobody_can)]).await;
+        assert!(matches!(submission, Submission::NotTaken { .. }), "{nobody_can}: {submission:?}");
+        let (submission, _) = polled(&world, [error_page(never, nobody_can)]).await;
+        assert_eq!(waits_for(&submission).0, "12", "{nobody_can}");
+    }
+    for unclear in ["0x80094003", "0x80090006", "0x80094002", "0x80094004"] {
+        let (submission, _) = submitted(&world, [error_page(never, unclear)]).await;
+        assert!(matches!(submission, Submission::Unknown { .. }), "{unclear}: {submission:?}");
+    }
+    // It was issued, whatever the code says.
+    for (disposition, code) in [("3", "0x80092013"), ("4", "0x800706ba"), ("3", "0x80094800")] {
+        let (submission, _) = submitted(&world, [error_page(disposition, code)]).await;
+        assert!(matches!(submission, Submission::Unknown { .. }), "{disposition} {code}: {submission:?}");
+        let (submission, _) = polled(&world, [error_page(disposition, code), html("nichts")]).await;
+        assert_eq!(waits_for(&submission).0, "12", "{disposition} {code}");
+    }
+    for no_such in ["0x80094002", "0x80094004"] {
+        let (submission, _) = polled(&world, [error_page(never, no_such)]).await;
+        assert!(matches!(submission, Submission::Unknown { .. }), "{no_such}: {submission:?}");
+    }
+    for denied in ["0x80094800", "0x80094012", "0x80093100"] {
+        let (submission, _) = submitted(&world, [error_page(never, denied)]).await;
+        assert!(matches!(submission, Submission::Rejected { .. }), "{denied}: {submission:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_counts_where_the_second_page_cannot_be_read() {
+    let world = world();
+    let (submission, _) = polled(&world, [error_page("2", "0x80094014"), html("nichts")]).await;
+    assert!(matches!(&submission, Submission::Rejected { reason } if reason.contains("0x80094014")), "{submission:?}");
+    // It asks again where that page never came.
+    let (submission, _) = polled(&world, [error_page("2", "0x80094014"), Play::Cut]).await;
+    waits_for(&submission);
+    // One that was issued, and whose certificate does not come yet, is asked for again soon.
+    let (submission, _) = polled(&world, [html("nichts"), issued_page(12)]).await;
     assert_eq!(waits_for(&submission), ("12", 5));
 }
 

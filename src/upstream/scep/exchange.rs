@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Scep;
+use super::{Scep, describe};
 use crate::scep::client::{Authority, Capabilities, ClientError, Options, Outcome, Outgoing, Pin, Transaction};
 use crate::upstream::http::Answer;
 use crate::upstream::remote::{CallError, RemoteCa};
@@ -111,7 +111,8 @@ impl Scep {
     }
 
     /// Checks an answer to the request, or to another message of the transaction. Where that is no good, or a refusal, the server is
-    /// asked for its certificates again: it may have others by now. Gives also what it says of itself then.
+    /// asked for its certificates again, until then at the latest: it may have others by now, and what was encrypted to an earlier key
+    /// it cannot open, so its refusal says nothing of the order.
     pub(super) async fn read_reply(
         &self,
         ca: &RemoteCa,
@@ -119,7 +120,8 @@ impl Scep {
         transaction: Transaction,
         answer: Bytes,
         other: Option<Outgoing>,
-    ) -> Result<(Outcome, Server), CallError> {
+        until: Instant,
+    ) -> Result<Outcome, CallError> {
         let try_open = async |transaction: Transaction| {
             let (answer, other) = (answer.clone(), other.clone());
             blocking(move || transaction.open(other.as_ref().unwrap_or(transaction.outgoing()), &answer)).await
@@ -127,16 +129,25 @@ impl Scep {
         let opened = try_open(transaction.clone()).await;
         let unclear = |error: ClientError| CallError::Unclear(error.to_string());
         if server.fresh || matches!(opened, Ok(Outcome::Issued(_) | Outcome::Pending)) {
-            return Ok((opened.map_err(unclear)?, server));
+            return opened.map_err(unclear);
         }
-        match (opened, self.ask_server(ca).await) {
-            (Ok(outcome), Ok(now)) => Ok((outcome, now)),
-            (Ok(_), Err(error)) => Err(CallError::Unclear(format!("a refusal, and then: {error}"))),
+        let asked = tokio::time::timeout_at(until.into(), self.ask_server(ca)).await;
+        let asked = asked.unwrap_or_else(|_| Err(CallError::no_answer(self.http.timeout())));
+        let (outcome, now) = match (opened, asked) {
+            (Ok(outcome), Ok(now)) => (outcome, now),
+            // It signed that it refuses, so it issued nothing; whether it could read the request is open.
+            (Ok(_), Err(error)) => return Err(CallError::not_taken(format!("a refusal, and then: {error}"))),
             (Err(_), Ok(now)) => {
                 let transaction = transaction.with_authority(Arc::clone(&now.authority));
-                Ok((try_open(transaction).await.map_err(unclear)?, now))
+                (try_open(transaction).await.map_err(unclear)?, now)
             }
-            (Err(error), Err(_)) => Err(unclear(error)),
+            (Err(error), Err(_)) => return Err(unclear(error)),
+        };
+        match outcome {
+            Outcome::Failed(failure) if now.authority.encryption().der() != server.authority.encryption().der() => {
+                Err(CallError::not_taken(format!("the server has another certificate by now ({})", describe(&failure))))
+            }
+            outcome => Ok(outcome),
         }
     }
 }

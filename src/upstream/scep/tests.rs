@@ -35,6 +35,10 @@ struct Server {
     keys: &'static Keys,
     certificate: Certificate,
     mood: Mood,
+    /// What CertPoll is refused with, whatever is asked after.
+    refuses_polls: Option<FailInfo>,
+    /// Whether it fails where it is asked what it is.
+    is_mute: bool,
     capabilities: &'static str,
     /// By transactionID.
     orders: HashMap<String, Option<Certificate>>,
@@ -56,14 +60,17 @@ impl Server {
         let certificate = certify(&ca, "CN=upstream RA", server_keys());
         let capabilities = "SCEPStandard\nRenewal";
         let (orders, kinds, csr) = (HashMap::new(), Vec::new(), Vec::new());
-        let keys = server_keys();
-        Arc::new(Mutex::new(Self { ca, keys, certificate, mood: Mood::Issue, capabilities, orders, issued: 0, kinds, csr }))
+        let (keys, mood, issued) = (server_keys(), Mood::Issue, 0);
+        let (refuses_polls, is_mute) = (None, false);
+        let server = Self { ca, keys, certificate, mood, refuses_polls, is_mute, capabilities, orders, issued, kinds, csr };
+        Arc::new(Mutex::new(server))
     }
 
     fn play(&mut self, seen: &Seen) -> Play {
         let query = seen.target.split_once('?').unwrap().1;
         let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         match value("operation").unwrap() {
+            "GetCACaps" | "GetCACert" if self.is_mute => Play::status(500),
             "GetCACaps" => Play::body(200, "text/plain", self.capabilities),
             "GetCACert" => {
                 let bag = certs_only::write(&[self.certificate.der(), self.ca.certificate.der()], &[], SetOrder::AsGiven);
@@ -117,6 +124,9 @@ impl Server {
             };
             let crl = crl.sign(&*self.ca.signer, self.ca.signer.algorithms()[0]).unwrap();
             return success(&[], &[&crl]);
+        }
+        if let Some(reason) = self.refuses_polls.filter(|_| kind == MessageType::CertPoll.number()) {
+            return answer(reply.failure(reason, ""));
         }
         if kind == MessageType::CertPoll.number() {
             return match self.orders.get(&id) {
@@ -348,6 +358,78 @@ async fn a_server_with_another_key_by_now_has_taken_nothing() {
     let found = scep.submit(&remote, &order, &IdempotencyKey([4; 16])).await;
     assert!(matches!(&found, Submission::NotTaken { reason, .. } if reason.contains("another certificate")), "{found:?}");
     assert!(matches!(scep.submit(&remote, &order, &IdempotencyKey([4; 16])).await, Submission::Issued { .. }));
+}
+
+#[tokio::test]
+async fn an_order_waits_on_where_only_the_question_after_it_is_refused() {
+    let server = Server::new();
+    server.lock().unwrap().mood = Mood::Wait;
+    let peer = serve(&server).await;
+    let (remote, order) = {
+        let server = server.lock().unwrap();
+        (server.ca.remote_ca("devices"), server.ca.order("devices"))
+    };
+    let scep = client(&peer, &settings());
+    let Submission::Waiting { reference, .. } = scep.submit(&remote, &order, &KEY).await else { panic!() };
+    // A new server certificate: the question was encrypted to the one before.
+    static NEXT: OnceLock<Keys> = OnceLock::new();
+    let next = NEXT.get_or_init(|| Keys::new("CN=next", KeyAlgorithm::Rsa(2048)));
+    {
+        let mut server = server.lock().unwrap();
+        server.certificate = certify(&server.ca, "CN=upstream RA 2", next);
+        server.keys = next;
+        server.decide(&order, &KEY.to_string());
+    }
+    let found = scep.poll(&remote, &order, &reference).await;
+    assert!(matches!(&found, Submission::Waiting { reference: again, .. } if *again == reference), "{found:?}");
+    assert!(matches!(scep.poll(&remote, &order, &reference).await, Submission::Issued { .. }));
+
+    for reason in [FailInfo::BadMessageCheck, FailInfo::BadTime, FailInfo::BadAlg] {
+        server.lock().unwrap().refuses_polls = Some(reason);
+        let found = client(&peer, &settings()).poll(&remote, &order, &reference).await;
+        assert!(matches!(found, Submission::Waiting { .. }), "{reason:?}: {found:?}");
+    }
+    server.lock().unwrap().refuses_polls = Some(FailInfo::BadRequest);
+    assert!(matches!(scep.poll(&remote, &order, &reference).await, Submission::Rejected { .. }));
+}
+
+#[tokio::test]
+async fn a_signed_refusal_took_nothing_though_the_server_tells_no_more_of_itself() {
+    let server = Server::new();
+    let peer = serve(&server).await;
+    let (remote, order) = {
+        let server = server.lock().unwrap();
+        (server.ca.remote_ca("devices"), server.ca.order("devices"))
+    };
+    let scep = client(&peer, &settings());
+    assert!(matches!(scep.submit(&remote, &order, &KEY).await, Submission::Issued { .. }));
+    {
+        let mut server = server.lock().unwrap();
+        (server.mood, server.is_mute) = (Mood::Refuse, true);
+    }
+    let found = scep.submit(&remote, &order, &IdempotencyKey([5; 16])).await;
+    assert!(matches!(&found, Submission::NotTaken { reason, .. } if reason.contains("a refusal, and then")), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_to_tell_of_itself_was_sent_nothing() {
+    let server = Server::new();
+    let (remote, order) = {
+        let server = server.lock().unwrap();
+        (server.ca.remote_ca("devices"), server.ca.order("devices"))
+    };
+    let peer = Scripted::answering({
+        let server = Arc::clone(&server);
+        move |seen| server.lock().unwrap().play(seen).after(Duration::from_millis(700))
+    })
+    .await;
+    let timeout = Duration::from_secs(1);
+    let http = Http::open(&crate::upstream::http::HttpSettings { timeout, ..peer.settings() }, "").unwrap();
+    let scep = Scep::open(&settings(), "opensesame", http).unwrap();
+    // Each of its answers comes in time, and all together do not.
+    let found = tokio::time::timeout(timeout, scep.submit(&remote, &order, &KEY)).await;
+    assert!(matches!(found, Ok(Submission::NotTaken { .. })), "{found:?}");
+    assert_eq!(server.lock().unwrap().kinds, [0; 0]);
 }
 
 #[tokio::test]
