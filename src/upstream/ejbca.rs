@@ -1,10 +1,10 @@
-//! The REST interface of EJBCA: enrollment with the device's own CSR, approvals, search, revocation, chain and CRL.
+//! The REST interface of EJBCA: enrollment with the device's own CSR, search, revocation, chain and CRL.
 //!
 //! EJBCA files every certificate under the name of an end entity. Ours has the idempotency key in it, so that the outcome of an unclear
 //! submission is found by searching for that name (see [`search`]). The words of the wire are in [`api`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,18 +34,16 @@ mod tests;
 
 pub use template::NameTemplate;
 
-use search::{Searches, Trace};
+use search::{Look, Searches, Trace};
 
 /// What an EJBCA is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EjbcaSettings {
     /// The OAuth bearer token, where it is not the client certificate that says who we are. Read anew for each request.
     pub token: Option<SecretSource>,
-    /// What the one-time enrollment codes are derived from; none is a secret that lives as long as the process.
-    pub code_secret: Option<SecretSource>,
     /// How long after an unclear submission the absence of a certificate proves that it never arrived.
     pub settle: Duration,
-    /// How often an order that waits for an approval is asked after.
+    /// How often an order is searched for where EJBCA shows us no certificates.
     pub poll_interval: Duration,
     /// What each CA is there.
     pub cas: BTreeMap<String, EjbcaCa>,
@@ -82,7 +80,6 @@ impl EjbcaCa {
 pub struct Ejbca {
     http: Http,
     token: Option<SecretSource>,
-    code_secret: Zeroizing<Vec<u8>>,
     settle: Duration,
     poll_interval: Duration,
     cas: BTreeMap<String, EjbcaCa>,
@@ -90,18 +87,13 @@ pub struct Ejbca {
 }
 
 impl Ejbca {
-    /// Reads the secrets. Blocks.
+    /// Reads the token. Blocks.
     pub fn open(settings: &EjbcaSettings, http: Http) -> Result<Self, RemoteError> {
         // A token that is not there would be found out with the first request only.
         settings.token.as_ref().map(SecretSource::read).transpose()?;
-        let code_secret = match &settings.code_secret {
-            Some(secret) => Zeroizing::new(secret.read()?.as_bytes().to_vec()),
-            None => Zeroizing::new(process_secret().to_vec()),
-        };
         Ok(Self {
             http,
             token: settings.token.clone(),
-            code_secret,
             settle: settings.settle,
             poll_interval: settings.poll_interval,
             cas: settings.cas.clone(),
@@ -111,11 +103,6 @@ impl Ejbca {
 
     fn at(&self, ca: &RemoteCa) -> Result<&EjbcaCa, CallError> {
         self.cas.get(ca.name()).ok_or_else(|| CallError::not_taken(format!("there is no CA {:?}", ca.name())))
-    }
-
-    /// The enrollment code of an end entity: made again for each call that needs it, and of no use without the secret.
-    fn code(&self, username: &str) -> Zeroizing<String> {
-        Zeroizing::new(hex::encode(&provider().digester.hmac_sha256(&self.code_secret, username.as_bytes())[..16]))
     }
 
     /// Sends a request and gives the answer if it is a success; otherwise what the failure says of the request.
@@ -149,12 +136,15 @@ impl Ejbca {
     /// Enrolls, whatever happened before.
     async fn enroll(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Result<Submission, CallError> {
         let at = self.at(ca)?;
-        let username = at.username.fill(order, key).map_err(CallError::Refused)?;
-        let fill = |template: &Option<NameTemplate>| {
-            template.as_ref().map(|template| template.fill(order, key).map_err(CallError::Refused)).transpose()
+        let fill = |template: &Option<NameTemplate>| template.as_ref().map(|one| one.fill(order, key)).transpose();
+        let filled = || Ok((at.username.fill(order, key)?, fill(&at.account)?, fill(&at.email)?));
+        let (username, account, email) = match filled() {
+            Ok(filled) => filled,
+            // Nothing was sent that could be searched for.
+            Err(reason) => return Ok(Submission::Rejected { reason }),
         };
-        let (account, email) = (fill(&at.account)?, fill(&at.email)?);
-        let code = self.code(&username);
+        // Nobody needs it again: the end entity has its certificate, or is rolled back.
+        let code = Zeroizing::new(hex::encode(&provider().random::<16>()));
         let body = api::Enroll {
             certificate_request: &STANDARD.encode(&order.csr),
             certificate_profile_name: &at.certificate_profile,
@@ -164,72 +154,46 @@ impl Ejbca {
             password: &code,
             account_binding_id: account.as_deref(),
             email: email.as_deref(),
-            include_chain: true,
+            // EJBCA would look for it after it has issued, and tell of a failure there as of one of the enrollment.
+            include_chain: false,
             response_format: "DER",
         };
         self.searches.sent(key);
         let answer = self.call(Method::POST, "/v1/certificate/pkcs10enroll", Some(&body)).await?;
-        self.outcome(order, key, &answer)
-    }
-
-    /// What an answer with status 2xx says: a certificate, or an approval to wait for.
-    fn outcome(&self, order: &IssuanceOrder, key: &IdempotencyKey, answer: &Answer) -> Result<Submission, CallError> {
-        if answer.status == StatusCode::ACCEPTED {
-            let waiting: api::Approval = api::read(answer)?;
-            let reference = Reference::Approval { request: waiting.request_id, key: *key }.to_string();
-            return Ok(Submission::Waiting { reference, retry_after: self.poll_interval });
-        }
-        let issued: api::Issued = api::read(answer)?;
+        let issued: api::Issued = api::read(&answer)?;
         let certificate = api::certificate(&issued.certificate)?;
         if certificate.spki() != order.spki {
             return Err(CallError::Unclear("the certificate in the answer is not for the key of the request".to_owned()));
         }
-        let above = issued.certificate_chain.unwrap_or_default();
-        let mut chain = Vec::with_capacity(above.len());
-        for one in &above {
-            chain.push(api::certificate(one)?);
-        }
-        // Some versions put the certificate itself in front.
-        chain.retain(|above| above.der() != certificate.der());
-        Ok(Submission::Issued { certificate, chain })
+        Ok(Submission::Issued { certificate, chain: Vec::new() })
     }
 
-    /// After a refusal: EJBCA answers 400 to inner errors too, so it is believed only where a search finds nothing.
+    /// After a refusal: EJBCA answers 400 to inner errors too, so it is believed only where a search that would show a certificate finds
+    /// none.
     async fn refused(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey, reason: String) -> Submission {
-        match self.search(ca, order, key).await {
-            Ok(Some(found)) => found,
-            Ok(None) => Submission::Rejected { reason },
+        match self.look(ca, order, key).await {
+            Ok(Look::Found(found)) => found,
+            Ok(Look::Nothing) if api::is_about_ejbca(&reason) => Submission::NotTaken { reason, retry_after: None },
+            Ok(Look::Nothing) => Submission::Rejected { reason },
+            Ok(Look::Blind) => {
+                Submission::Unknown { reason: format!("{reason}; and that no certificate is found proves nothing: {BLIND}") }
+            }
             Err(error) => Submission::Unknown { reason: format!("{reason}; and the search for a certificate failed: {error}") },
         }
     }
 
     async fn enroll_surely(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
+        let can_search = self.at(ca).is_ok_and(|at| at.handle().is_some());
         let submission = match self.enroll(ca, order, key).await {
-            Err(CallError::Refused(reason)) if self.at(ca).is_ok_and(|at| at.handle().is_some()) => {
-                self.refused(ca, order, key, reason).await
-            }
+            Err(CallError::Refused(reason)) if can_search => self.refused(ca, order, key, reason).await,
+            // It may have come to that after it has issued, and nobody can look.
+            Err(CallError::Refused(reason)) if api::is_about_ejbca(&reason) => Submission::Unknown { reason },
             outcome => outcome.unwrap_or_else(CallError::submission),
         };
         if !matches!(submission, Submission::Unknown { .. }) {
             self.searches.settled(key);
         }
         submission
-    }
-
-    /// Takes the certificate of an order that was approved.
-    async fn finalize(
-        &self,
-        ca: &RemoteCa,
-        order: &IssuanceOrder,
-        request: i64,
-        key: &IdempotencyKey,
-    ) -> Result<Submission, CallError> {
-        let username = self.at(ca)?.username.fill(order, key).map_err(CallError::Refused)?;
-        let code = self.code(&username);
-        let body = api::Finalize { response_format: "DER", password: &code };
-        let path = format!("/v1/certificate/{request}/finalize");
-        let answer = self.call(Method::POST, &path, Some(&body)).await?;
-        self.outcome(order, key, &answer)
     }
 
     /// The subject of a CA as it stands in paths.
@@ -264,24 +228,14 @@ impl Connector for Ejbca {
     }
 
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        let (request, key) = match reference.parse() {
-            Ok(Reference::Approval { request, key }) => (request, key),
-            Ok(Reference::Sent { key }) => return self.find(ca, order, &key).await,
-            Err(()) => return Submission::Unknown { reason: format!("{reference:?} is no reference of EJBCA") },
-        };
-        match self.finalize(ca, order, request, &key).await {
-            Ok(submission) => submission,
-            // It says so too where the answer to an earlier call was lost, which took the certificate.
-            Err(CallError::Refused(reason)) => match self.refused(ca, order, &key, reason).await {
-                Submission::Unknown { reason } => CallError::Unclear(reason).still_waiting(reference),
-                outcome => outcome,
-            },
-            Err(error) => error.still_waiting(reference),
+        match read_reference(reference) {
+            Some(key) => self.find(ca, order, &key).await,
+            None => Submission::Unknown { reason: format!("{reference:?} is no reference of EJBCA") },
         }
     }
 
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
-        let later = |retry_after| Submission::Waiting { reference: Reference::Sent { key: *key }.to_string(), retry_after };
+        let later = |retry_after| Submission::Waiting { reference: format!("{SENT}{key}"), retry_after };
         match self.trace(ca, order, key).await {
             Ok(Trace::Found(found)) => {
                 self.searches.settled(key);
@@ -290,11 +244,7 @@ impl Connector for Ejbca {
             Ok(Trace::Absent) => self.enroll_surely(ca, order, key).await,
             Ok(Trace::TooEarly(rest)) => later(rest),
             Ok(Trace::Blind) => {
-                tracing::warn!(
-                    upstream_ca = ca.name(),
-                    "EJBCA shows us no certificate at all of this CA and its profiles, so that finding none of an order proves nothing, \
-                     and it is not sent again: may our role search there?"
-                );
+                tracing::warn!(upstream_ca = ca.name(), "An order is not found, and not sent again: {BLIND}");
                 later(self.poll_interval)
             }
             // Whatever keeps us from finding out, the earlier submission may have arrived.
@@ -351,43 +301,15 @@ impl Connector for Ejbca {
     }
 }
 
-/// What an order that waits is asked after by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reference {
-    /// An administrator has to approve; the key is that of the attempt.
-    Approval { request: i64, key: IdempotencyKey },
-    /// It was sent, and nobody knows whether it arrived.
-    Sent { key: IdempotencyKey },
-}
+/// Why a search that finds nothing may prove nothing.
+const BLIND: &str = "EJBCA shows us no certificate at all of this CA and its profiles: may our role search there?";
 
-const SENT: &str = "sent";
+/// What an order that was sent, and may not have arrived, is asked after by; the key of the attempt follows.
+const SENT: &str = "sent/";
 
-impl std::fmt::Display for Reference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Reference::Approval { request, key } => write!(f, "{request}/{key}"),
-            Reference::Sent { key } => write!(f, "{SENT}/{key}"),
-        }
-    }
-}
-
-impl std::str::FromStr for Reference {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (what, key) = text.split_once('/').ok_or(())?;
-        let key = hex::decode(key).ok().and_then(|octets| octets.try_into().ok()).map(IdempotencyKey).ok_or(())?;
-        match what {
-            SENT => Ok(Reference::Sent { key }),
-            request => Ok(Reference::Approval { request: request.parse().map_err(drop)?, key }),
-        }
-    }
-}
-
-/// A secret that lives as long as the process.
-fn process_secret() -> &'static [u8; 32] {
-    static SECRET: OnceLock<[u8; 32]> = OnceLock::new();
-    SECRET.get_or_init(|| provider().random())
+fn read_reference(text: &str) -> Option<IdempotencyKey> {
+    let octets = hex::decode(text.strip_prefix(SENT)?).ok()?;
+    octets.try_into().ok().map(IdempotencyKey)
 }
 
 /// The names of a CA are compared in either order: EJBCA writes the common name first, whatever the certificate does.

@@ -26,18 +26,17 @@ const KEYS: &[Key] = &[
         "The OAuth bearer token, where it is not the client certificate that says who Ravelin is. A file is read anew for each request.",
     ),
     key(
-        "code-secret",
-        "secret",
-        "one that lives as long as the process",
-        "What the one-time enrollment codes of end entities are derived from. Set it where EJBCA's approvals are used: an order that waits for one needs its code again, after a restart too.",
-    ),
-    key(
         "settle",
         "duration",
         "`5m`",
         "How long after a submission without an answer a search that finds nothing proves that it never arrived; longer than EJBCA lets a request run.",
     ),
-    key("poll-interval", "duration", "`2m`", "How often an order that waits for an approval is asked after."),
+    key(
+        "poll-interval",
+        "duration",
+        "`2m`",
+        "How often an order without an answer is searched for where EJBCA shows no certificates at all.",
+    ),
 ];
 
 const CA_KEYS: &[Key] = &[
@@ -70,7 +69,6 @@ fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
     let seconds = |key, default| tables.upstream.duration(key).unwrap_or(Duration::from_secs(default));
     let settings = EjbcaSettings {
         token: tables.secret("token"),
-        code_secret: tables.secret("code-secret"),
         settle: seconds("settle", 300),
         poll_interval: seconds("poll-interval", 120),
         cas: BTreeMap::new(),

@@ -35,13 +35,6 @@ pub(super) struct Enroll<'a> {
     pub response_format: &'a str,
 }
 
-/// `FinalizeRestRequest`
-#[derive(Serialize)]
-pub(super) struct Finalize<'a> {
-    pub response_format: &'a str,
-    pub password: &'a str,
-}
-
 /// `SearchCertificatesRestRequestV2`
 #[derive(Serialize)]
 pub(super) struct Search<'a> {
@@ -74,10 +67,9 @@ impl<'a> Criterion<'a> {
 #[derive(Deserialize)]
 pub(super) struct Issued {
     pub certificate: String,
-    pub certificate_chain: Option<Vec<String>>,
 }
 
-/// What comes with 202: an administrator has to approve.
+/// What comes with 202 where a revocation has to be approved.
 #[derive(Deserialize)]
 pub(super) struct Approval {
     pub request_id: i64,
@@ -154,7 +146,8 @@ struct Failure {
 /// An answer if it is a success; otherwise what the failure says of the request.
 ///
 /// 401 and 403 are about us and not about the order: nothing was issued, and nothing is wrong with the device. 404 without EJBCA's own
-/// words means that there is no such interface. Enrollment answers 400 to nearly everything, to a CA that is offline too.
+/// words means that there is no such interface. Enrollment answers 400 to nearly everything, to a CA that is offline too
+/// ([`is_about_ejbca`]).
 pub(super) fn judged(answer: Answer) -> Result<Answer, CallError> {
     if answer.status.is_success() {
         return Ok(answer);
@@ -168,13 +161,19 @@ pub(super) fn judged(answer: Answer) -> Result<Answer, CallError> {
     match answer.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(CallError::not_taken(format!("EJBCA does not let us: {said}"))),
         StatusCode::NOT_FOUND if failure.is_none() => Err(CallError::not_taken(format!("there is no such interface: {said}"))),
-        StatusCode::BAD_REQUEST if said.to_ascii_lowercase().contains("offline") => Err(CallError::not_taken(said)),
         _ => answer.success().map_err(|error| match error {
             CallError::NotTaken { after, .. } => CallError::NotTaken { reason: said, after },
             CallError::Refused(_) => CallError::Refused(said),
             CallError::Unclear(_) => CallError::Unclear(said),
         }),
     }
+}
+
+/// Whether what is said with a refusal is about the CA and how it is set up, which people mend while devices wait. It is free text, and
+/// proves nothing by itself.
+pub(super) fn is_about_ejbca(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    ["offline", "approvals are enabled"].iter().any(|words| said.contains(words))
 }
 
 /// Reads what a success says.

@@ -77,17 +77,22 @@ pub(super) enum Trace {
     Blind,
 }
 
+/// What a search shows.
+pub(super) enum Look {
+    /// It was issued, or issued and revoked since.
+    Found(Submission),
+    /// Nothing, and other certificates would be shown.
+    Nothing,
+    /// Nothing, and nothing of others either.
+    Blind,
+}
+
 /// How many certificates of one attempt are looked at: there is one, or something is amiss.
 const PAGE: u32 = 10;
 
 impl Ejbca {
     /// What was issued for this attempt; `None` if the search shows nothing now.
-    pub(super) async fn search(
-        &self,
-        ca: &RemoteCa,
-        order: &IssuanceOrder,
-        key: &IdempotencyKey,
-    ) -> Result<Option<Submission>, CallError> {
+    async fn search(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Result<Option<Submission>, CallError> {
         let (property, template) =
             self.at(ca)?.handle().ok_or_else(|| CallError::Unclear("nothing in the order's names is unique to it".to_owned()))?;
         let value = template.fill(order, key).map_err(CallError::Unclear)?;
@@ -132,8 +137,16 @@ impl Ejbca {
         if let Some(rest) = self.settle.checked_sub(age).filter(|rest| !rest.is_zero()) {
             return Ok(Trace::TooEarly(rest));
         }
-        let at = self.at(ca)?;
-        if self.sees_others(at).await? { Ok(Trace::Absent) } else { Ok(Trace::Blind) }
+        if self.sees_others(self.at(ca)?).await? { Ok(Trace::Absent) } else { Ok(Trace::Blind) }
+    }
+
+    /// What the search shows now.
+    pub(super) async fn look(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Result<Look, CallError> {
+        Ok(match self.search(ca, order, key).await? {
+            Some(found) => Look::Found(found),
+            None if self.sees_others(self.at(ca)?).await? => Look::Nothing,
+            None => Look::Blind,
+        })
     }
 
     /// Whether we see any certificate of the same CA and profiles.

@@ -29,7 +29,7 @@ fn ca_settings() -> EjbcaCa {
 
 fn settings(ca: EjbcaCa, settle: Duration) -> EjbcaSettings {
     let cas = BTreeMap::from([("issuing".to_owned(), ca)]);
-    EjbcaSettings { token: None, code_secret: None, settle, poll_interval: Duration::from_secs(9), cas }
+    EjbcaSettings { token: None, settle, poll_interval: Duration::from_secs(9), cas }
 }
 
 fn open(peer: &Scripted, settings: &EjbcaSettings) -> Ejbca {
@@ -107,11 +107,10 @@ fn our_table_says_what_the_description_says() {
 async fn it_enrolls_as_the_description_has_it() {
     let (fake, peer, ejbca, ca) = world(LONG).await;
     let order = fake.ca.order("issuing");
-    let Submission::Issued { certificate, chain } = ejbca.submit(&ca, &order, &KEY).await else { panic!("not issued") };
-    assert_eq!((certificate.spki(), chain.len()), (&order.spki[..], 1));
-    assert_eq!(chain[0].der(), fake.ca.certificate.der());
+    assert_eq!(issued(ejbca.submit(&ca, &order, &KEY).await).spki(), order.spki);
     let body = peer.seen()[0].json();
-    assert_eq!((body["username"].as_str(), body["include_chain"].as_bool()), (Some(USERNAME), Some(true)));
+    // A chain that it cannot give would turn a success into a failure.
+    assert_eq!((body["username"].as_str(), body["include_chain"].as_bool()), (Some(USERNAME), Some(false)));
     assert_eq!(STANDARD.decode(body["certificate_request"].as_str().unwrap()).unwrap(), order.csr);
     let code = body["password"].as_str().unwrap();
     assert_eq!(code.len(), 32);
@@ -223,6 +222,10 @@ async fn what_the_failures_of_an_enrollment_mean() {
         Submission::NotTaken { reason, .. } => reason,
         other => panic!("{other:?}"),
     };
+    // To who sees no certificate at all, that there is none of this order proves nothing.
+    assert!(unknown(submit(Trouble::Says(400, "no")).await).contains("proves nothing"));
+    unknown(submit(Trouble::Says(400, "The CA is offline")).await);
+    fake.file("somebody", &fake.ca.order("issuing").spki, None);
     let reason = rejected(submit(Trouble::Says(400, "User is not allowed\n\u{1b}[2Jto use this subject")).await);
     assert_eq!(reason, "400 Bad Request: User is not allowed [2Jto use this subject");
     rejected(submit(Trouble::Says(422, "The key is too short")).await);
@@ -230,15 +233,22 @@ async fn what_the_failures_of_an_enrollment_mean() {
     not_taken(submit(Trouble::Says(401, "")).await);
     not_taken(submit(Trouble::Says(503, "CA services are not available")).await);
     not_taken(submit(Trouble::Says(400, "The CA is offline")).await);
+    let approvals =
+        "Single transaction enrollment request rejected since approvals are enabled for this CA (17) or Certificate Profile (5).";
+    assert!(not_taken(submit(Trouble::Says(400, approvals)).await).contains("approvals are enabled"));
     assert!(not_taken(submit(Trouble::Page(404)).await).contains("no such interface"));
     unknown(submit(Trouble::Says(500, "General failure.")).await);
     unknown(submit(Trouble::Page(502)).await);
     unknown(submit(Trouble::Page(200)).await);
-    assert_eq!((fake.filed().len(), fake.violations()), (0, Vec::new()));
+    assert_eq!((fake.filed().len(), fake.violations()), (1, Vec::new()));
 
-    // A refusal is believed only where there is no certificate.
-    issued(submit(Trouble::IssuesAndFails).await);
-    assert_eq!(fake.filed().len(), 1);
+    // A refusal is believed only where there is no certificate, whatever it says.
+    issued(submit(Trouble::IssuesAndFails("The publisher is offline")).await);
+    assert_eq!(fake.filed().len(), 2);
+    let other = IdempotencyKey([5; 16]);
+    fake.trouble([Trouble::IssuesAndFails("Internal error.")]);
+    issued(ejbca.submit(&ca, &order, &other).await);
+    assert_eq!(fake.filed().len(), 3);
     let key = IdempotencyKey([4; 16]);
     let foreign = fake.ca.order("issuing");
     fake.trouble([Trouble::ForKey(foreign.spki.clone())]);
@@ -247,45 +257,13 @@ async fn what_the_failures_of_an_enrollment_mean() {
 }
 
 #[tokio::test]
-async fn an_approval_is_waited_for() {
+async fn what_no_search_gave_is_no_reference() {
     let (fake, peer, ejbca, ca) = world(LONG).await;
     let order = fake.ca.order("issuing");
-    fake.trouble([Trouble::Approval]);
-    let Submission::Waiting { reference, retry_after } = ejbca.submit(&ca, &order, &KEY).await else {
-        panic!("it does not wait")
-    };
-    assert_eq!((reference.as_str(), retry_after.as_secs()), ("0/07070707070707070707070707070707", 9));
-    assert!(matches!(ejbca.poll(&ca, &order, &reference).await, Submission::Waiting { .. }));
-    fake.decide(0, true);
-    // The answer is lost; then EJBCA says that there is nothing to finalize, and the search finds what was issued.
-    fake.trouble([Trouble::LostAnswer]);
-    assert!(matches!(ejbca.poll(&ca, &order, &reference).await, Submission::Waiting { .. }));
-    issued(ejbca.poll(&ca, &order, &reference).await);
-    assert_eq!((fake.filed().len(), asked(&peer, "pkcs10enroll")), (1, 1));
-
-    fake.trouble([Trouble::Approval]);
-    let other = fake.ca.order("issuing");
-    let Submission::Waiting { reference, .. } = ejbca.submit(&ca, &other, &IdempotencyKey([2; 16])).await else { panic!() };
-    fake.decide(1, false);
-    assert!(rejected(ejbca.poll(&ca, &other, &reference).await).contains("has been rejected"));
-    for wrong in ["", "1", "1/07", "sent/", "x/07070707070707070707070707070707"] {
+    for wrong in ["", "1", "1/07070707070707070707070707070707", "sent/", "sent/07", "x/07070707070707070707070707070707"] {
         unknown(ejbca.poll(&ca, &order, wrong).await);
     }
-    assert_eq!(fake.violations(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn codes_come_from_the_secret_and_last_as_long_as_it() {
-    let (fake, peer, _, ca) = world(LONG).await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "a secret\n").unwrap();
-    let secret = Some(SecretSource::File(file.path().to_owned()));
-    let settings = EjbcaSettings { code_secret: secret, ..settings(ca_settings(), LONG) };
-    let order = fake.ca.order("issuing");
-    fake.trouble([Trouble::Approval]);
-    let Submission::Waiting { reference, .. } = open(&peer, &settings).submit(&ca, &order, &KEY).await else { panic!() };
-    fake.decide(0, true);
-    issued(open(&peer, &settings).poll(&ca, &order, &reference).await);
+    assert!(peer.seen().is_empty());
 }
 
 #[tokio::test]
@@ -302,8 +280,15 @@ async fn an_account_binding_finds_it_too_and_a_name_that_all_have_does_not() {
 
     let common = open(&peer, &settings(EjbcaCa { account: None, ..bound }, Duration::ZERO));
     assert!(!common.abilities(&ca).can_find_again);
-    fake.trouble([Trouble::Says(400, "no")]);
+    fake.trouble([Trouble::Says(400, "no"), Trouble::Says(400, "The CA is offline")]);
     rejected(common.submit(&ca, &order, &KEY).await);
+    // Nobody can look whether it came to that before or after.
+    unknown(common.submit(&ca, &order, &KEY).await);
+    // What cannot be named is not sent.
+    let nameless = crate::upstream::IssuanceOrder { device: None, ..order };
+    let before = peer.seen().len();
+    assert!(rejected(ejbca.submit(&ca, &nameless, &KEY).await).contains("{device}"));
+    assert_eq!(peer.seen().len(), before);
     assert_eq!(fake.violations(), Vec::<String>::new());
 }
 

@@ -1,7 +1,7 @@
 //! An EJBCA for tests: it refuses what the description does not allow, answers in shapes that it allows, and files what it issues under
 //! the name of the end entity.
 //!
-//! How EJBCA fails, and what it says of approvals, is not in the description: those answers are made after what its source has.
+//! How EJBCA fails is not in the description: those answers are made after what its source has.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::x509::{Certificate, Extension, VerifiedCsr};
 
 pub(super) const BASE: &str = "/ejbca/ejbca-rest-api";
 
-/// What goes wrong with the next enrollment or finalization.
+/// What goes wrong with the next enrollment.
 #[derive(Clone, Debug)]
 pub(super) enum Trouble {
     /// The request does not arrive.
@@ -27,15 +27,13 @@ pub(super) enum Trouble {
     /// The answer does not arrive.
     LostAnswer,
     /// It issues, and says that it failed.
-    IssuesAndFails,
+    IssuesAndFails(&'static str),
     /// It answers so, and does nothing.
     Says(u16, &'static str),
     /// It answers with something that is no JSON.
     Page(u16),
     /// The certificate is for this key.
     ForKey(Vec<u8>),
-    /// An administrator has to approve.
-    Approval,
 }
 
 /// A certificate in its database.
@@ -47,19 +45,9 @@ pub(super) struct Filed {
     pub(super) revoked: Option<String>,
 }
 
-/// A request for approval.
-struct Request {
-    csr: Vec<u8>,
-    username: String,
-    password: String,
-    approved: Option<bool>,
-    finalized: bool,
-}
-
 #[derive(Default)]
 struct State {
     filed: Vec<Filed>,
-    approvals: Vec<Request>,
     troubles: VecDeque<Trouble>,
     violations: Vec<String>,
     /// The role may not see certificates.
@@ -98,10 +86,6 @@ impl Fake {
         self.state.lock().unwrap().twice = true;
     }
 
-    pub(super) fn decide(&self, request: usize, approved: bool) {
-        self.state.lock().unwrap().approvals[request].approved = Some(approved);
-    }
-
     pub(super) fn filed(&self) -> Vec<Filed> {
         self.state.lock().unwrap().filed.clone()
     }
@@ -135,7 +119,7 @@ impl Fake {
         };
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let asked = format!("{} {}", operation.method, operation.path);
-        let trouble = match asked.contains("pkcs10enroll") || asked.contains("finalize") {
+        let trouble = match asked.contains("pkcs10enroll") {
             true => state.troubles.pop_front(),
             false => None,
         };
@@ -148,7 +132,6 @@ impl Fake {
         let body = || seen.json();
         let answer = match asked.as_str() {
             "POST /v1/certificate/pkcs10enroll" => self.enroll(&mut state, &body(), &trouble),
-            "POST /v1/certificate/{request_id}/finalize" => self.finalize(&mut state, values[0], &body()),
             "POST /v2/certificate/search" => Ok((200, search(&state, &body()))),
             "PUT /v1/certificate/{issuer_dn}/{certificate_serial_number}/revoke" => {
                 let query = seen.target.split_once("reason=").map_or("", |(_, reason)| reason);
@@ -182,15 +165,12 @@ impl Fake {
             Ok(answer) => answer,
             Err((status, words)) => return failure(status, words),
         };
-        // 202 is not in the description.
-        if status != 202
-            && let Err(why) = self.contract.allows_answer(operation, status, &answer)
-        {
+        if let Err(why) = self.contract.allows_answer(operation, status, &answer) {
             state.violations.push(why);
         }
         match trouble {
             Some(Trouble::LostAnswer) => Play::Cut,
-            Some(Trouble::IssuesAndFails) => failure(400, "Internal error."),
+            Some(Trouble::IssuesAndFails(words)) => failure(400, words),
             _ => Play::json(status, &answer),
         }
     }
@@ -202,13 +182,8 @@ impl Fake {
             return Err((400, "no such CA or profile"));
         }
         let csr = STANDARD.decode(text("certificate_request")).map_err(|_| (400, "the request is not in base64"))?;
-        let (username, password) = (text("username"), text("password"));
-        if matches!(trouble, Some(Trouble::Approval)) {
-            state.approvals.push(Request { csr, username, password, approved: None, finalized: false });
-            return Ok((202, approval(state.approvals.len() - 1)));
-        }
         let spki = if let Some(Trouble::ForKey(spki)) = trouble { Some(spki.clone()) } else { None };
-        let certificate = self.issue(state, &csr, spki, username, body["account_binding_id"].as_str())?;
+        let certificate = self.issue(state, &csr, spki, text("username"), body["account_binding_id"].as_str())?;
         Ok((200, self.issued(state, &certificate, body["include_chain"] == true)))
     }
 
@@ -245,24 +220,6 @@ impl Fake {
         Ok(certificate)
     }
 
-    fn finalize(&self, state: &mut State, number: &str, body: &Value) -> Result<(u16, Value), (u16, &'static str)> {
-        let number: usize = number.parse().unwrap();
-        let request = state.approvals.get_mut(number).ok_or((400, "Could not find the request"))?;
-        match (request.approved, request.finalized) {
-            (None, _) => return Ok((202, approval(number))),
-            (Some(false), _) => return Err((400, "The request has been rejected")),
-            (Some(true), true) => return Err((400, "The enrollment has already been finalized")),
-            (Some(true), false) => {}
-        }
-        if body["password"] != request.password.as_str() {
-            return Err((400, "Wrong username or password"));
-        }
-        request.finalized = true;
-        let (csr, username) = (request.csr.clone(), request.username.clone());
-        let certificate = self.issue(state, &csr, None, username, None)?;
-        Ok((201, self.issued(state, &certificate, false)))
-    }
-
     fn revoke(&self, state: &mut State, issuer: &str, serial: &str, reason: &str) -> Result<(u16, Value), (u16, &'static str)> {
         let filed = state.filed.iter_mut().find(|filed| filed.certificate.serial_hex() == serial);
         let filed = filed.filter(|_| issuer == self.ca.certificate.subject().to_string()).ok_or((404, "no such certificate"))?;
@@ -296,11 +253,6 @@ impl Fake {
 fn validity() -> (Timestamp, Timestamp) {
     let now = Timestamp::now();
     (now - SignedDuration::from_mins(10), now + SignedDuration::from_hours(24))
-}
-
-/// What the source answers to what needs an approval.
-fn approval(number: usize) -> Value {
-    json!({ "status_code": 202, "info_message": "The request needs approval", "request_id": number })
 }
 
 fn revocation(issuer: &str, filed: &Filed) -> Value {

@@ -52,7 +52,7 @@ class Ejbca(Line):
     """EJBCA's REST interface with our certificate"""
 
     name, kind, server_class = "ejbca", "ejbca", EjbcaStub
-    waits, refuses, revokes, gives_crl, finds, resends = "wait", "refuse", True, True, True, True
+    refuses, revokes, gives_crl, finds, resends = "refuse", True, True, True, True
 
     def path(self):
         return "/ejbca/ejbca-rest-api"

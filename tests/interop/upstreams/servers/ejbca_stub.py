@@ -3,10 +3,10 @@
     ejbca_stub.py PORT DIR OPENSSL
 
 The description is read from the file that RAVELIN_EJBCA_OPENAPI names (openapi.json of Keyfactor/ejbca-ce); without it, from our own table of the part
-that the connector uses (testdata/upstreams/ejbca-rest.json). What EJBCA says when it fails, and when an approval is awaited, is in neither: that
-follows its source. A request from which something is missing or in which something is unknown is answered with 400, and printed as `violation`.
+that the connector uses (testdata/upstreams/ejbca-rest.json). What EJBCA says when it fails is in neither: that follows its source. A request from
+which something is missing or in which something is unknown is answered with 400, and printed as `violation`.
 
-CN decides: `refuse…` is refused; `wait…` awaits an approval for three seconds. The CA is called Issuing, the profiles DEVICE and Devices.
+CN decides: `refuse…` is refused. The CA is called Issuing, the profiles DEVICE and Devices.
 """
 
 import base64
@@ -16,7 +16,6 @@ import re
 import ssl
 import sys
 import threading
-import time
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
@@ -26,7 +25,6 @@ from stub_ca import Ca, Handler, Kept, Server  # noqa: E402
 
 BASE = "/ejbca/ejbca-rest-api"
 TABLE = Path(__file__).resolve().parents[4] / "testdata/upstreams/ejbca-rest.json"
-APPROVED_AFTER = 3.0
 NAMES = {"certificate_authority_name": "Issuing", "certificate_profile_name": "DEVICE", "end_entity_profile_name": "Devices"}
 
 
@@ -152,27 +150,26 @@ class Failure(Exception):
 
 
 class Stub:
-    """Its database: certificates under the names of end entities, and requests for approval."""
+    """Its database: certificates under the names of end entities."""
 
     def __init__(self, folder, openssl):
         self.ca, self.contract, self.lock = Ca(folder, openssl), Contract(), threading.Lock()
-        self.folder, self.kept = Path(folder), Kept(Path(folder) / "stub-database", ([], []))
-        self.filed, self.approvals = self.kept.value
+        self.folder, self.kept = Path(folder), Kept(Path(folder) / "stub-database", [])
+        self.filed = self.kept.value
         text = self.ca.run("x509", "-in", self.folder / "ca.pem", "-noout", "-subject", "-nameopt", "rfc2253").decode()
         self.dn = text.strip().removeprefix("subject=").strip()
 
-    def issue(self, csr, username, account=None):
+    def issue(self, csr, sent):
         der, serial = self.ca.issue(csr)
+        names = {"username": sent["username"], "account": sent.get("account_binding_id")}
         with self.lock:
-            self.filed.append({"username": username, "account": account, "der": der, "serial": serial, "revoked": None})
+            self.filed.append({**names, "der": der, "serial": serial, "revoked": None})
             self.kept.keep()
-        chain = re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END", (self.folder / "chain.pem").read_text(), re.DOTALL)
-        return {
-            "certificate": encoded(der),
-            "serial_number": serial,
-            "response_format": "DER",
-            "certificate_chain": ["".join(one.split()) for one in chain],
-        }
+        answer = {"certificate": encoded(der), "serial_number": serial, "response_format": "DER"}
+        if sent.get("include_chain"):
+            chain = re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END", (self.folder / "chain.pem").read_text(), re.DOTALL)
+            answer["certificate_chain"] = ["".join(one.split()) for one in chain]
+        return answer
 
     def enroll(self, sent):
         for name, value in NAMES.items():
@@ -187,27 +184,7 @@ class Stub:
             raise Failure(400, f"the request cannot be read: {error}") from None
         if common_name.startswith("refuse"):
             raise Failure(400, "User is not allowed to have this subject.")
-        if common_name.startswith("wait"):
-            with self.lock:
-                self.approvals.append({"csr": csr.encode(), "sent": sent, "since": time.time(), "done": False})
-                self.kept.keep()
-                return 202, awaited(len(self.approvals) - 1)
-        return 200, self.issue(csr.encode(), sent["username"], sent.get("account_binding_id"))
-
-    def finalize(self, number, sent):
-        with self.lock:
-            if int(number) >= len(self.approvals):
-                raise Failure(400, f"Could not find request with Id '{number}'")
-            request = self.approvals[int(number)]
-            if time.time() - request["since"] < APPROVED_AFTER:
-                return 202, awaited(int(number))
-            if sent.get("password") != request["sent"].get("password"):
-                raise Failure(400, "Wrong username or password")
-            if request["done"]:
-                raise Failure(400, f"Enrollment with Id '{number}' has already been finalized")
-            request["done"] = True
-            self.kept.keep()
-        return 201, self.issue(request["csr"], request["sent"]["username"])
+        return 200, self.issue(csr.encode(), sent)
 
     def search(self, sent):
         fits = {
@@ -261,7 +238,6 @@ class Stub:
         profile = {"available_key_algs": ["RSA", "ECDSA"], "available_bit_lenghts": [2048, 3072, 4096], "available_ecdsa_curves": ["P-256", "P-384"]}
         status, answer = {
             "POST /v1/certificate/pkcs10enroll": lambda: self.enroll(sent),
-            "POST /v1/certificate/{request_id}/finalize": lambda: self.finalize(values[0], sent),
             "POST /v2/certificate/search": lambda: self.search(sent),
             "PUT /v1/certificate/{issuer_dn}/{certificate_serial_number}/revoke": lambda: self.revoke(*values, query),
             "GET /v1/certificate/{issuer_dn}/{certificate_serial_number}/revocationstatus": lambda: self.status(*values),
@@ -270,8 +246,7 @@ class Stub:
             "GET /v1/ca/{issuer_dn}/getLatestCrl": lambda: (200, {"crl": encoded(self.ca.crl()), "response_format": "DER"}),
             "GET /v2/certificate/profile/{profile_name}": lambda: known(values[0], {**profile, "available_cas": ["Issuing"]}),
         }[what]()
-        if status != 202:
-            self.contract.answer(operation, status, answer)
+        self.contract.answer(operation, status, answer)
         return status, "application/json", json.dumps(answer).encode()
 
 
@@ -279,10 +254,6 @@ def known(name, info):
     if name != "DEVICE":
         raise Failure(404, f"Certificate profile '{name}' does not exist.")
     return 200, info
-
-
-def awaited(number):
-    return {"status_code": 202, "info_message": "The request awaits approval", "request_id": number}
 
 
 def encoded(octets):
