@@ -16,6 +16,9 @@ STEP_CA = "github.com/smallstep/certificates/cmd/step-ca@v0.30.2"
 PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"
 SCEPSERVER = "github.com/micromdm/scep/v2/cmd/scepserver@v2.3.0"
 VAULT = "github.com/hashicorp/vault@v1.21.4"
+# The commit of v2.4.0: Go takes no version 2 of a module whose path does not say so.
+OPENBAO = "github.com/openbao/openbao@v0.0.0-20250828202315-f9407a27fbee"
+GLOBALSIGN_EST = "github.com/globalsign/est@v1.0.6"
 
 
 class Shelf:
@@ -86,32 +89,45 @@ class Shelf:
         """micromdm's scepserver."""
         return self.installed(SCEPSERVER)
 
-    def vault(self):
-        """HashiCorp Vault without the plugins that are for clouds and databases."""
-        module, _, version = VAULT.partition("@")
-        program = self.base / f"vault-{version}"
+    def built(self, name, module, package, *words, inner=(), repairs=()):
+        """A program built out of a module's sources, with the published versions of its inner modules in the place of folders that the module
+        comes without."""
+        path, _, version = module.partition("@")
+        program = self.base / f"{name}-{version}"
         if not program.exists():
             command, environment = go(self.go_folder)
             environment |= {"GOFLAGS": "-buildvcs=false -mod=mod", "CGO_ENABLED": "0"}
             self.base.mkdir(parents=True, exist_ok=True)
-            answer = run(command, "mod", "download", "-json", VAULT, cwd=self.base, env=environment, timeout=300).ok()
-            sources = self.base / "vault-sources"
+            answer = run(command, "mod", "download", "-json", module, cwd=self.base, env=environment, timeout=300).ok()
+            sources = self.base / f"{name}-sources"
             shutil.rmtree(sources, ignore_errors=True)
             shutil.copytree(json.loads(answer.out)["Dir"], sources)
             for one in [sources, *sources.rglob("*")]:
                 one.chmod(one.stat().st_mode | 0o200)
-            # The module comes without its inner modules (the API, the SDK). Their published versions take the place of the folders that
-            # are not there, and differ from what was in those in three calls.
-            for inner in ("api", "api/auth/approle", "api/auth/kubernetes", "api/auth/userpass", "sdk"):
-                run(command, "mod", "edit", "-dropreplace", f"{module}/{inner}", cwd=sources, env=environment).ok()
-            for file, before, after in REPAIRS:
+            for one in inner:
+                run(command, "mod", "edit", "-dropreplace", f"{path}/{one}", cwd=sources, env=environment).ok()
+            for file, before, after in repairs:
                 text = (sources / file).read_text()
-                check(text.count(before) == 1, f"{file} of Vault is not what it was")
+                check(text.count(before) == 1, f"{file} of {name} is not what it was")
                 (sources / file).write_text(text.replace(before, after))
-            words = ["-tags", "minimal", "-trimpath", "-ldflags", "-s -w", "-o", program, "."]
+            words = [*words, "-trimpath", "-ldflags", "-s -w", "-o", program, package]
             build(command, "build", *words, environment=environment, cwd=sources)
             shutil.rmtree(sources)
         return [str(program)]
+
+    def globalsign_est(self):
+        """GlobalSign's EST server. `go install` looks for other versions of it, which are not handed out."""
+        return self.built("globalsign-est", GLOBALSIGN_EST, "./cmd/estserver")
+
+    def vault(self):
+        """HashiCorp Vault without the plugins that are for clouds and databases. Its published inner modules differ from its own in three calls."""
+        inner = ("api", "api/auth/approle", "api/auth/kubernetes", "api/auth/userpass", "sdk")
+        return self.built("vault", VAULT, ".", "-tags", "minimal", inner=inner, repairs=REPAIRS)
+
+    def openbao(self):
+        """OpenBao."""
+        inner = ("api/v2", "api/auth/approle/v2", "api/auth/kubernetes/v2", "api/auth/userpass/v2", "sdk/v2")
+        return self.built("openbao", OPENBAO, ".", inner=inner)
 
 
 REPAIRS = [

@@ -4,7 +4,7 @@ import json
 
 from interop.tools import run
 
-from . import servers
+from . import servers, vaults
 from .site import SIGNATURES
 
 
@@ -156,6 +156,22 @@ class EstRefusing(EstByCertificate):
     is_known_to_want = True
 
 
+class EstGlobalSign(Line):
+    """EST with our certificate over TLS 1.3, and a label."""
+
+    name, kind, server_class = "est-globalsign", "est", servers.GlobalSignEst
+
+    def policy(self, text):
+        # Its certificates are for TLS servers too.
+        return text.replace('allow = ["clientAuth"]', 'allow = ["serverAuth", "clientAuth"]')
+
+    def settings(self):
+        return self.client()
+
+    def of_ca(self):
+        return ['label = "devices"']
+
+
 class CmpBySecret(Line):
     """CMP with the device's PKCS#10 under a shared secret."""
 
@@ -243,7 +259,7 @@ class StepX5c(StepJwk):
 class VaultByAppRole(Line):
     """Vault with AppRole: sign, by a role."""
 
-    name, kind, server_class = "vault-approle", "vault", servers.Vault
+    name, kind, server_class = "vault-approle", "vault", vaults.Vault
     refuses, revokes, gives_crl = "refuse", True, True
 
     def scheme(self):
@@ -284,6 +300,12 @@ class VaultByCertificate(VaultByAppRole):
 
     def of_ca(self):
         return ['mode = "sign-verbatim"', 'role = "devices"', 'issuer = "ours"']
+
+
+class OpenBao(VaultByAppRole):
+    """OpenBao with AppRole: sign, by a role"""
+
+    name, server_class = "openbao", vaults.OpenBao
 
 
 class Acme(Line):
@@ -421,6 +443,7 @@ ALL = [
     EstByPassword,
     EstManual,
     EstRefusing,
+    EstGlobalSign,
     CmpBySecret,
     CmpBySignature,
     CmpByTemplate,
@@ -431,6 +454,7 @@ ALL = [
     VaultByAppRole,
     VaultByToken,
     VaultByCertificate,
+    OpenBao,
     Acme,
     ScepTrusted,
     ScepChallenge,
