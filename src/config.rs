@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +16,12 @@ use crate::policy::{DeviceGroup, ScepSettings};
 use crate::upstream::remote::RemoteUpstream;
 
 mod build;
+mod cross_check;
 mod deadline_table;
 pub mod diagnostic;
 mod fallback_table;
 mod group_file;
+mod loader;
 pub mod online;
 mod profile_file;
 mod reader;
@@ -36,83 +38,8 @@ pub mod value;
 
 pub use build::{Parts, in_use};
 pub use diagnostic::{Diagnostic, Diagnostics, Origin, Severity};
+pub use loader::{load, load_with, read_group, read_profile};
 pub use tree::Overrides;
-
-use diagnostic::Source;
-use reader::Sink;
-
-/// Reads `ravelin.toml` at `path`, or in the folder `path`, with `algorithms/` and `policies/` beside it. Warnings are in
-/// [`Config::warnings`]; an error comes with all findings.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Diagnostics> {
-    load_with(path, overrides, &BTreeMap::new())
-}
-
-/// Reads it as if the files at these paths held these texts: what a change would be, before it is made.
-pub fn load_with(path: &Path, overrides: &Overrides, texts: &BTreeMap<PathBuf, String>) -> Result<Config, Diagnostics> {
-    let path = if path.is_dir() { path.join("ravelin.toml") } else { path.to_owned() };
-    let folder = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_owned(),
-        None => PathBuf::from("."),
-    };
-    let mut loader = Loader { texts: texts.clone(), ..Loader::new(folder.clone()) };
-    let Some(text) = loader.text(&path) else { return Err(loader.sink.into_inner()) };
-    let file = loader.parse(&path, text).map(|mut root| {
-        overrides.apply(&mut root);
-        server_file::read(&root, &folder, &loader.sink, &mut loader.origins)
-    });
-    let profiles = loader.profiles();
-    let groups = loader.groups();
-    let Some(file) = file else { return Err(loader.sink.into_inner()) };
-    loader.cross_check(&file, &groups, &profiles);
-
-    let Loader { sink, origins, mut read, .. } = loader;
-    let findings = sink.into_inner();
-    if findings.has_errors() {
-        return Err(findings);
-    }
-    let mut watched = vec![path.clone(), folder.join("algorithms"), folder.join("policies")];
-    watched.extend(file.server.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]));
-    watched.extend(read.iter().map(|(path, _)| path.clone()));
-    watched.extend(file.upstreams.iter().flat_map(|upstream| upstream.files.clone()));
-    watched.sort();
-    watched.dedup();
-    Ok(Config {
-        path,
-        credentials: credentials(&file.upstreams),
-        digest: digest(&folder, &mut read, overrides),
-        data: file.data,
-        server: file.server,
-        log: file.log,
-        ra_dir: file.ra_dir,
-        ras: file.ras,
-        passphrase_file: file.passphrase_file,
-        upstreams: file.upstreams,
-        endpoints: file.endpoints,
-        default_endpoint: file.default_endpoint,
-        groups,
-        profiles,
-        watched,
-        warnings: findings,
-        origins,
-    })
-}
-
-/// Reads the text of one policy file: for tests and for tools that have no folder.
-pub fn read_group(name: &str, text: &str) -> Result<(DeviceGroup, ScepSettings), Diagnostics> {
-    let mut loader = Loader::new(PathBuf::from("."));
-    let group = loader.group(name, Path::new(&format!("policies/{name}.toml")), text.to_owned());
-    let findings = loader.sink.into_inner();
-    group.filter(|_| !findings.has_errors()).ok_or(findings)
-}
-
-/// Reads the text of one profile file: for tests and for tools that have no folder.
-pub fn read_profile(name: &str, text: &str) -> Result<AlgorithmProfile, Diagnostics> {
-    let mut loader = Loader::new(PathBuf::from("."));
-    let profile = loader.profile(name, Path::new(&format!("algorithms/{name}.toml")), text.to_owned());
-    let findings = loader.sink.into_inner();
-    profile.filter(|_| !findings.has_errors()).ok_or(findings)
-}
 
 /// Everything that was read and checked, before issuers and keys are opened.
 #[derive(Debug)]
@@ -313,325 +240,6 @@ impl Origins {
     }
 }
 
-/// Reads files and collects findings.
-struct Loader {
-    folder: PathBuf,
-    sink: Sink,
-    origins: Origins,
-    read: Vec<(PathBuf, Vec<u8>)>,
-    /// Texts that count in place of what the files hold.
-    texts: BTreeMap<PathBuf, String>,
-}
-
-impl Loader {
-    fn new(folder: PathBuf) -> Self {
-        Self { folder, sink: Sink::default(), origins: Origins::default(), read: Vec::new(), texts: BTreeMap::new() }
-    }
-
-    fn report(&self, finding: Diagnostic) {
-        self.sink.borrow_mut().push(finding);
-    }
-
-    /// The name that findings show: relative to the configuration's folder where it is in there.
-    fn shown(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.folder).unwrap_or(path).to_owned()
-    }
-
-    fn text(&mut self, path: &Path) -> Option<String> {
-        let bytes = match self.texts.get(path) {
-            Some(text) => Ok(text.clone().into_bytes()),
-            None => std::fs::read(path).map_err(|error| error.to_string()),
-        };
-        let text = bytes.and_then(|bytes| {
-            self.read.push((path.to_owned(), bytes.clone()));
-            String::from_utf8(bytes).map_err(|error| error.to_string())
-        });
-        text.map_err(|why| {
-            let finding = Diagnostic::error("unreadable-file", format!("the file cannot be read: {why}"));
-            self.report(finding.in_file(self.shown(path)));
-        })
-        .ok()
-    }
-
-    /// `None` if the file is not TOML: what is left of it would only give rise to findings that are not the people's fault.
-    fn parse(&self, path: &Path, text: String) -> Option<tree::Table> {
-        let shown = self.shown(path);
-        let source = Source { name: shown.display().to_string(), file: Some(shown), text };
-        let mut findings = Diagnostics::default();
-        let table = tree::parse(&Arc::new(source), &mut findings);
-        let sound = findings.is_empty();
-        self.sink.borrow_mut().extend(findings);
-        sound.then_some(table)
-    }
-
-    /// The TOML files of a folder by their stems, sorted; hidden files and other endings are left alone.
-    fn files(&mut self, folder: &str) -> Vec<(String, PathBuf)> {
-        let folder = self.folder.join(folder);
-        let mut found = Vec::new();
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
-            Err(error) => {
-                let finding = Diagnostic::error("unreadable-file", format!("the folder cannot be read: {error}"));
-                self.report(finding.in_file(self.shown(&folder)));
-                return found;
-            }
-        };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        // What would be there.
-        let new = self.texts.keys().filter(|path| path.parent() == Some(&folder) && !paths.contains(path));
-        let new: Vec<_> = new.cloned().collect();
-        paths.extend(new);
-        for path in paths {
-            let (Some(stem), Some("toml")) =
-                (path.file_stem().and_then(|s| s.to_str()), path.extension().and_then(|e| e.to_str()))
-            else {
-                continue;
-            };
-            if stem.starts_with('.') {
-                continue;
-            }
-            match checked_name(stem) {
-                Ok(name) => found.push((name, path.clone())),
-                Err(why) => self.report(Diagnostic::error("bad-value", why).in_file(self.shown(&path))),
-            }
-        }
-        found.sort();
-        found
-    }
-
-    fn profiles(&mut self) -> Vec<Arc<AlgorithmProfile>> {
-        let mut found = BTreeMap::new();
-        for shipped in shipped::PROFILES {
-            let path = PathBuf::from(format!("algorithms/{}.toml (shipped)", shipped.name));
-            found.insert(shipped.name.to_owned(), self.profile(shipped.name, &path, shipped.text.to_owned()));
-        }
-        for (name, path) in self.files("algorithms") {
-            if let Some(text) = self.text(&path) {
-                let profile = self.profile(&name, &path, text);
-                found.insert(name, profile);
-            }
-        }
-        found.into_values().flatten().map(Arc::new).collect()
-    }
-
-    fn profile(&mut self, name: &str, path: &Path, text: String) -> Option<AlgorithmProfile> {
-        let table = self.parse(path, text)?;
-        profile_file::read(name, &table, &self.sink, &mut self.origins)
-    }
-
-    fn groups(&mut self) -> Vec<(Arc<DeviceGroup>, ScepSettings)> {
-        let mut found = Vec::new();
-        for (name, path) in self.files("policies") {
-            if let Some(text) = self.text(&path) {
-                found.extend(self.group(&name, &path, text).map(|(group, scep)| (Arc::new(group), scep)));
-            }
-        }
-        if found.is_empty() && !self.sink.borrow().has_errors() {
-            let finding = Diagnostic::warning("nobody-enrolls", "there is no device group: nobody enrolls");
-            self.report(finding.in_file("policies").help("`ravelin init` writes one to start from"));
-        }
-        found
-    }
-
-    fn group(&mut self, name: &str, path: &Path, text: String) -> Option<(DeviceGroup, ScepSettings)> {
-        let table = self.parse(path, text)?;
-        let mut context = group_file::Context { name, folder: &self.folder, sink: &self.sink, read: &mut self.read };
-        group_file::read(&table, &mut context, &mut self.origins)
-    }
-
-    /// Checks names that refer to other files.
-    fn cross_check(
-        &self,
-        file: &server_file::ServerFile,
-        groups: &[(Arc<DeviceGroup>, ScepSettings)],
-        profiles: &[Arc<AlgorithmProfile>],
-    ) {
-        // A broken file has no entry here, and what refers to it is not wrong for that.
-        let exists = |folder: &str, name: &str| self.folder.join(folder).join(format!("{name}.toml")).exists();
-        let unknown = |what: &str, name: &str, known: Vec<&str>, path: String| {
-            let finding = Diagnostic::error("unknown-name", format!("there is no {what} `{name}`"));
-            self.report(self.origins.point(finding.help(diagnostic::suggestion(name, known)), &[path]));
-        };
-        let group_names: Vec<&str> = groups.iter().map(|(group, _)| group.name.as_str()).collect();
-        for (group, _) in groups {
-            let candidate = group.rollout.as_ref().map(|plan| (plan.candidate.as_str(), "rollout.candidate"));
-            let shadow = group.shadow.as_deref().map(|candidate| (candidate, "shadow.candidate"));
-            for (name, key) in [Some((group.profile.as_str(), "profile")), candidate, shadow].into_iter().flatten() {
-                let known = profiles.iter().any(|profile| profile.name == name);
-                if !known && !exists("algorithms", name) {
-                    let names = profiles.iter().map(|profile| profile.name.as_str()).collect();
-                    unknown("algorithm profile", name, names, format!("group/{}/{key}", group.name));
-                }
-            }
-        }
-        for profile in profiles {
-            let used = groups.iter().any(|(group, _)| group.named_profiles().any(|name| name == profile.name));
-            let own = profile.keyed_issuers();
-            let sibling = profile.alternative_issuer.iter().map(|issuer| ("alternative-issuer".to_owned(), issuer));
-            for (key, issuer) in own.chain(sibling) {
-                if used && !file.upstreams.iter().any(|upstream| upstream.name == issuer.upstream) {
-                    let names = file.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-                    unknown("upstream", &issuer.upstream, names, format!("profile/{}/{key}.upstream", profile.name));
-                }
-            }
-            let Some(fallback) = &profile.fallback else { continue };
-            let at = format!("profile/{}/fallback", profile.name);
-            match profiles.iter().find(|known| known.name == *fallback) {
-                Some(next) => self.check_fallback(profile, next, profiles),
-                None if exists("algorithms", fallback) => {}
-                None => {
-                    let names = profiles.iter().map(|profile| profile.name.as_str()).filter(|name| *name != profile.name);
-                    unknown("algorithm profile", fallback, names.collect(), at);
-                }
-            }
-        }
-        for (group, _) in groups {
-            for profile in profiles.iter().filter(|profile| group.profiles().any(|name| name == profile.name)) {
-                self.check_key_usage(group, profile);
-            }
-        }
-        let own = groups.iter().map(|(group, scep)| (format!("group/{}/scep.ra", group.name), scep));
-        let shared = file.endpoints.iter().map(|endpoint| (format!("endpoint/{}/scep.ra", endpoint.name), &endpoint.scep));
-        for (at, scep) in own.chain(shared) {
-            if let Some(name) = &scep.ra
-                && !file.ras.iter().any(|ra| ra.name == *name)
-            {
-                let names = file.ras.iter().map(|ra| ra.name.as_str()).chain([server_file::DEFAULT_RA]).collect();
-                unknown("RA", name, names, at);
-            }
-        }
-        for (group, _) in groups {
-            let Some(plan) = group.rollout.as_ref().filter(|plan| plan.gates.window > file.server.retention) else { continue };
-            let (window, retention) = (value::show_duration(plan.gates.window), value::show_duration(file.server.retention));
-            let message = format!("gates look back {window}, but refusals are kept for {retention} only");
-            let paths = ["rollout.gates.window", "rollout.candidate"].map(|key| format!("group/{}/{key}", group.name));
-            let finding =
-                Diagnostic::warning("bad-value", message).help("raise `retention` in `[server]`, or make `window` shorter");
-            self.report(self.origins.point(finding, &paths));
-        }
-        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
-        for endpoint in &file.endpoints {
-            let at = |key: &str| format!("endpoint/{}/{key}", endpoint.name);
-            if group_names.contains(&endpoint.name.as_str()) || taken.contains_key(endpoint.name.as_str()) {
-                let message = format!("there is another endpoint `{}`", endpoint.name);
-                let help = "every group has an endpoint of its own name";
-                self.report(self.origins.point(Diagnostic::error("duplicate-name", message).help(help), &[at("name")]));
-            }
-            if groups.iter().any(|(group, _)| format!("/scep/{}", group.name) == endpoint.path)
-                || taken.values().any(|path| *path == endpoint.path)
-            {
-                let message = format!("there is another endpoint at {}", endpoint.path);
-                self.report(self.origins.point(Diagnostic::error("duplicate-name", message), &[at("path"), at("name")]));
-            }
-            taken.insert(&endpoint.name, &endpoint.path);
-            for group in
-                endpoint.groups.iter().filter(|group| !group_names.contains(&group.as_str()) && !exists("policies", group))
-            {
-                unknown("device group", group, group_names.clone(), at(&format!("groups/{group}")));
-            }
-            self.check_ties(endpoint, groups);
-        }
-        if let Some(name) = &file.default_endpoint
-            && !group_names.contains(&name.as_str())
-            && !taken.contains_key(name.as_str())
-            && !exists("policies", name)
-        {
-            let known = group_names.iter().copied().chain(taken.keys().copied()).collect();
-            unknown("endpoint", name, known, "default-endpoint".into());
-        }
-        let largest =
-            file.endpoints.iter().map(|e| &e.scep).chain(groups.iter().map(|(_, scep)| scep)).map(|scep| scep.max_message);
-        if let Some(largest) = largest.max().filter(|largest| *largest > file.server.max_body) {
-            let message =
-                format!("`max-message` of {largest} octets is never reached: `max-body` is {} octets", file.server.max_body);
-            self.report(Diagnostic::warning("bad-value", message).in_file("ravelin.toml").help("raise `max-body` in `[limits]`"));
-        }
-    }
-
-    /// A ladder of fallbacks has an end, and a step of it is of some use.
-    fn check_fallback(&self, profile: &AlgorithmProfile, next: &AlgorithmProfile, profiles: &[Arc<AlgorithmProfile>]) {
-        let at = [format!("profile/{}/fallback", profile.name)];
-        let mut ladder = vec![profile.name.as_str()];
-        let mut step = Some(next);
-        while let Some(here) = step {
-            if here.name == profile.name {
-                // Each loop once, where the first of its profiles names the next.
-                if ladder.iter().all(|name| *name >= profile.name.as_str()) {
-                    let message = format!("the fallbacks lead in a circle: {} → {}", ladder.join(" → "), profile.name);
-                    let help = "the last step of a ladder has no `fallback`";
-                    self.report(self.origins.point(Diagnostic::error("fallback-loop", message).help(help), &at));
-                }
-                return;
-            }
-            // A circle further down is told where it is.
-            if ladder.contains(&here.name.as_str()) {
-                return;
-            }
-            ladder.push(&here.name);
-            step = here.fallback.as_ref().and_then(|name| profiles.iter().find(|known| known.name == *name)).map(Arc::as_ref);
-        }
-        let taken = |rule| next.accepts.iter().any(|other| crate::policy::matching::overlap(rule, other));
-        if !profile.accepts.is_empty() && !profile.accepts.iter().any(taken) {
-            let message = format!("fallback `{}` accepts none of the keys that this profile accepts", next.name);
-            self.report(self.origins.point(Diagnostic::warning("never-fits", message), &at));
-        }
-    }
-
-    /// A key usage that a policy lists is one that some key of its devices can have.
-    fn check_key_usage(&self, group: &DeviceGroup, profile: &AlgorithmProfile) {
-        use crate::policy::enforce::{KEY_USAGE_NAMES, fitting, usage_names};
-        let rules = group.rules();
-        let keys = profile.accepts.iter().flat_map(|rule| rule.bounds());
-        let keys: Vec<_> = keys.filter(|key| rules.keys.is_empty() || rules.keys.iter().any(|rule| rule.admits(*key))).collect();
-        let Some(can) = keys.iter().map(|key| fitting(*key)).reduce(crate::x509::KeyUsage::union) else { return };
-        let listed = format!("group/{}/enforce.key-usage", group.name);
-        let at = [listed.clone(), format!("group/{}/profile", group.name)];
-        let of_keys = || {
-            let names: Vec<_> = profile.accepts.iter().map(ToString::to_string).collect();
-            format!("keys of {} can have {}", names.join(", "), usage_names(can))
-        };
-        let report = |message: String| {
-            self.report(self.origins.point(Diagnostic::error("impossible-key-usage", message).help(of_keys()), &at));
-        };
-        if rules.key_usage.intersection(can).is_empty() {
-            let usage = usage_names(rules.key_usage);
-            report(format!(
-                "group `{}` allows key usage {usage} alone, which no key under profile `{}` can have",
-                group.name, profile.name
-            ));
-        } else if self.origins.all.contains_key(&listed) {
-            for (name, _) in KEY_USAGE_NAMES.iter().filter(|(_, bit)| rules.key_usage.contains(*bit) && !can.contains(*bit)) {
-                report(format!("no key under profile `{}` can have key usage {name}", profile.name));
-            }
-        }
-    }
-
-    /// Two groups of one endpoint that a request can both fit need different priorities.
-    fn check_ties(&self, endpoint: &EndpointSettings, groups: &[(Arc<DeviceGroup>, ScepSettings)]) {
-        let named = |name: &String| groups.iter().map(|(group, _)| group).find(|group| group.name == *name);
-        let here: Vec<_> = endpoint.groups.iter().filter_map(named).collect();
-        for (index, one) in here.iter().enumerate() {
-            for other in &here[index + 1..] {
-                if one.name == other.name {
-                    let at = [format!("endpoint/{}/groups/{}", endpoint.name, other.name)];
-                    let message = format!("group `{}` stands there twice", other.name);
-                    self.report(self.origins.point(Diagnostic::error("duplicate-name", message), &at));
-                } else if one.priority == other.priority && !one.matching().excludes(other.matching()) {
-                    let message = format!(
-                        "groups `{}` and `{}` of endpoint `{}` may both fit a request, and have the same priority {}",
-                        one.name, other.name, endpoint.name, one.priority
-                    );
-                    let help = "give one of them a higher `priority`, or tell them apart in `[match]`";
-                    let at =
-                        [format!("group/{}/priority", other.name), format!("endpoint/{}/groups/{}", endpoint.name, other.name)];
-                    self.report(self.origins.point(Diagnostic::error("tie", message).help(help), &at));
-                }
-            }
-        }
-    }
-}
-
 /// Takes what can stand in a path, a file name and a metrics label without more ado.
 fn checked_name(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -643,34 +251,10 @@ fn checked_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// SHA-256 over the files of all upstreams. One that cannot be read counts as empty: whoever needs it says so.
-fn credentials(upstreams: &[UpstreamSettings]) -> [u8; 32] {
-    let mut digests = Vec::new();
-    for path in upstreams.iter().flat_map(|upstream| &upstream.files) {
-        let content = zeroize::Zeroizing::new(std::fs::read(path).unwrap_or_default());
-        digests.extend(crate::crypto::provider().digester.sha256(&content));
-    }
-    crate::crypto::provider().digester.sha256(&digests)
-}
-
-/// SHA-256 over all that was read, sorted by path, each with its length, and over what the environment says.
-fn digest(folder: &Path, read: &mut [(PathBuf, Vec<u8>)], overrides: &Overrides) -> [u8; 32] {
-    read.sort();
-    let mut all = Vec::new();
-    for (path, content) in read.iter() {
-        // Nodes that keep the same configuration in different folders agree.
-        let path = path.strip_prefix(folder).unwrap_or(path);
-        for part in [path.as_os_str().as_encoded_bytes(), content, overrides.fingerprint().as_bytes()] {
-            all.extend((part.len() as u64).to_be_bytes());
-            all.extend(part);
-        }
-    }
-    crate::crypto::provider().digester.sha256(&all)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::algorithm::{Family, Form, SignatureAlgorithm, SlhDsa, UnfitUsage};
