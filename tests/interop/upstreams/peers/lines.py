@@ -172,6 +172,12 @@ class EstGlobalSign(Line):
         return ['label = "devices"']
 
 
+class EstPq(EstGlobalSign):
+    """EST to a CA that signs with ML-DSA-65, with our ML-DSA-65 certificate over TLS 1.3."""
+
+    name, server_class, thorough = "est-pq", servers.PqEst, False
+
+
 class CmpBySecret(Line):
     """CMP with the device's PKCS#10 under a shared secret."""
 
@@ -444,6 +450,7 @@ ALL = [
     EstManual,
     EstRefusing,
     EstGlobalSign,
+    EstPq,
     CmpBySecret,
     CmpBySignature,
     CmpByTemplate,

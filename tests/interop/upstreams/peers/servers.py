@@ -228,6 +228,18 @@ class GlobalSignEst(Server):
         return count - self.before.setdefault(name, count)
 
 
+class PqEst(GlobalSignEst):
+    """The same with a CA whose key is ML-DSA, which Go's library knows from 1.27 on."""
+
+    name, key, ra = "globalsign-est-pq", "ML-DSA-65", "ML-DSA-65"
+    what = "globalsign/est v1.0.6 `estserver`, built with Go 1.27"
+
+    def prepare(self):
+        super().prepare()
+        # Go reads ML-DSA keys that are their seed and nothing else.
+        self.pki.openssl("pkey", "-in", "ca.key", "-provparam", "ml-dsa.output_formats=seed-only", "-out", "ca.key")
+
+
 EST_CA = """[ca]
 default_ca = own
 [own]
