@@ -16,6 +16,7 @@ pub mod cmp;
 pub mod delegate;
 pub mod ejbca;
 pub mod est;
+mod excerpt;
 pub mod http;
 pub mod jose;
 mod limits;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::excerpt::short;
 use super::remote::{Abilities, CallError, Connector, RemoteCa};
 use super::{IdempotencyKey, IssuanceOrder, Submission};
 use crate::x509::Certificate;
@@ -114,10 +115,10 @@ fn submission(answer: Answer) -> Result<Submission, CallError> {
             Submission::Waiting { reference, retry_after: retry_after.map_or(RETRY_AFTER, Duration::from_secs) }
         }
         Answer::NotTaken { reason, retry_after } => {
-            Submission::NotTaken { reason: message::short(&reason), retry_after: retry_after.map(Duration::from_secs) }
+            Submission::NotTaken { reason: short(&reason), retry_after: retry_after.map(Duration::from_secs) }
         }
-        Answer::Rejected { reason } => Submission::Rejected { reason: message::short(&reason) },
-        Answer::Unknown { reason } => Submission::Unknown { reason: message::short(&reason) },
+        Answer::Rejected { reason } => Submission::Rejected { reason: short(&reason) },
+        Answer::Unknown { reason } => Submission::Unknown { reason: short(&reason) },
         other => Submission::Unknown { reason: format!("`{}` is no answer to a question about an order", other.name()) },
     })
 }
@@ -167,7 +168,7 @@ impl Connector for Delegate {
             |why: &dyn std::fmt::Display| Submission::Unknown { reason: format!("the earlier order is not found yet: {why}") };
         match self.ask(ca, operation).await {
             Ok(Answer::NotFound) => self.submit(ca, order, key).await,
-            Ok(Answer::NotTaken { reason, .. }) => unclear(&message::short(&reason)),
+            Ok(Answer::NotTaken { reason, .. }) => unclear(&short(&reason)),
             Ok(answer) => submission(answer).unwrap_or_else(|error| unclear(&error)),
             Err(error) => unclear(&error),
         }
@@ -183,7 +184,7 @@ impl Connector for Delegate {
 
     async fn check(&self, ca: &RemoteCa) -> Result<Vec<String>, CallError> {
         match self.ask(ca, Operation::Check {}).await? {
-            Answer::Ok { problems, .. } => Ok(problems.iter().map(|problem| message::short(problem)).collect()),
+            Answer::Ok { problems, .. } => Ok(problems.iter().map(|problem| short(problem)).collect()),
             Answer::Unsupported => Ok(Vec::new()),
             other => Err(other.failure()),
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::excerpt::short;
 use super::http::Http;
 use super::remote::{Abilities, CallError, Connector, RemoteCa, RemoteError};
 use super::{IdempotencyKey, IssuanceOrder, Submission};
@@ -313,10 +314,9 @@ fn describe(failure: &Failure) -> String {
         (None, Some(number)) => format!("failInfo {number}"),
         (None, None) => "no failInfo".to_owned(),
     };
-    let text: String = failure.text.iter().flat_map(|text| text.chars()).filter(|c| !c.is_control()).take(200).collect();
-    match text.is_empty() {
-        true => format!("the SCEP server refuses: {code}"),
-        false => format!("the SCEP server refuses: {code}, {text:?}"),
+    match failure.text.as_deref().map(short).as_deref() {
+        None | Some("") => format!("the SCEP server refuses: {code}"),
+        Some(text) => format!("the SCEP server refuses: {code}, {text:?}"),
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::upstream::excerpt::short;
+
 /// Where its resources are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -112,7 +114,6 @@ impl Problem {
     }
 }
 
-/// Short, one line, and nothing that could move a terminal's cursor: others wrote it.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.strip_prefix(ERROR).unwrap_or(&self.kind);
@@ -120,7 +121,6 @@ impl fmt::Display for Problem {
         for inner in self.subproblems.iter().take(3) {
             text.push_str(&format!(" ({})", inner.detail));
         }
-        let clean: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-        f.write_str(&clean)
+        f.write_str(&short(&text))
     }
 }

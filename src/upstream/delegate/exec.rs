@@ -18,8 +18,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-use super::message::short;
 use super::{Carrier, Delegate, DelegateSettings};
+use crate::upstream::excerpt::short;
 use crate::upstream::http::{Http, HttpSettings};
 use crate::upstream::remote::{CallError, RemoteError};
 

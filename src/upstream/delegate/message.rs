@@ -9,6 +9,7 @@ use der::oid::ObjectIdentifier;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::upstream::excerpt::short;
 use crate::upstream::remote::CallError;
 use crate::upstream::{IdempotencyKey, IssuanceOrder};
 use crate::x509::crl::RevocationReason;
@@ -344,9 +345,3 @@ fn base64(text: &str) -> Result<Vec<u8>, CallError> {
 }
 
 const PEM: &str = "-----BEGIN ";
-
-/// What somebody else wrote, for logs: short, one line, nothing that could move a terminal's cursor.
-pub fn short(text: &str) -> String {
-    let words = text.split_whitespace().take(100).collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(300).collect()
-}

@@ -179,12 +179,6 @@ fn all_answers_fit_the_schema_and_read_back() {
     }
 }
 
-#[test]
-fn what_others_write_is_cut_for_the_log() {
-    assert_eq!(message::short("no\n such\u{1b}[2J  profile "), "no such[2J profile");
-    assert_eq!(message::short(&"ä".repeat(1000)).chars().count(), 300);
-}
-
 // The webhook.
 
 #[tokio::test]

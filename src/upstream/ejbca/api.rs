@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::upstream::excerpt::short;
 use crate::upstream::http::Answer;
 use crate::upstream::remote::CallError;
 use crate::x509::crl::RevocationReason;
@@ -180,12 +181,6 @@ pub(super) fn is_about_ejbca(said: &str) -> bool {
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, CallError> {
     serde_json::from_slice(&answer.body)
         .map_err(|error| CallError::Unclear(format!("the answer ({}) is not what EJBCA's interface has: {error}", answer.status)))
-}
-
-/// Text of the CA for a log: short, in one line, and nothing that could move a terminal's cursor.
-fn short(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
 /// Octets in base64; some versions encode them twice, and some formats are PEM.
