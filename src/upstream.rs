@@ -17,6 +17,7 @@ pub mod delegate;
 pub mod ejbca;
 pub mod est;
 mod excerpt;
+mod files;
 pub mod http;
 pub mod jose;
 mod limits;
@@ -32,7 +33,7 @@ pub mod vault;
 #[allow(dead_code)]
 pub(crate) mod testing;
 
-pub use limits::{ASK_AGAIN, Limits, NamesRule, Rate};
+pub use limits::{Limits, NamesRule, Rate};
 pub use order::{AllowedUsages, IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
 
 /// A CA that issues what an [`IssuanceOrder`] says.
@@ -219,8 +220,6 @@ pub struct Capabilities {
     pub can_revoke: bool,
     /// Whether the outcome of an unclear submission can be found again with its idempotency key.
     pub can_find_again: bool,
-    /// Whether asking after an order may issue another certificate: it is the same request once more.
-    pub poll_may_issue: bool,
     /// Whether the CA sees the CSR with its challengePassword.
     pub sees_challenge: bool,
     /// Whether the CA lets a request in by the challenge in the CSR: the device has to bring one that the CA knows.

@@ -31,6 +31,9 @@ struct Kind {
     name: &'static str,
     upstream: &'static tables::TableSchema,
     ca: &'static tables::TableSchema,
+    /// Whether what passes has to be hidden from whoever is on the way: secrets of ours, or of the devices. The messages of the others
+    /// protect themselves.
+    needs_tls: bool,
     read: fn(&Tables<'_>) -> Option<ConnectorSettings>,
 }
 
@@ -147,7 +150,7 @@ fn remote(
         cas.push((ca.value, table));
     }
     let has_address = kind.upstream.all_keys().any(|key| key.name == "url");
-    let http = if has_address { http(&upstream, places) } else { Some(without_address(&upstream, folder)) };
+    let http = if has_address { http(kind, &upstream, places) } else { Some(without_address(&upstream, folder)) };
     let common = RemoteSettings {
         name: name.to_owned(),
         cas: settings,
@@ -161,10 +164,18 @@ fn remote(
     Some((RemoteUpstream { common, http: http?, connector: connector? }, files))
 }
 
-fn http(table: &Reader<'_>, places: &Places<'_>) -> Option<HttpSettings> {
+fn http(kind: &Kind, table: &Reader<'_>, places: &Places<'_>) -> Option<HttpSettings> {
     let folder = places.folder;
     table.must_have("url");
     let url = table.parsed("url", url);
+    if let Some(url) = &url
+        && kind.needs_tls
+        && shows_what_passes(&url.value)
+    {
+        let message = format!("an upstream of the kind {:?} is spoken with over https only: secrets pass", kind.name);
+        let help = "let the CA, or what stands before it, serve https; http is for an address on this machine, such as 127.0.0.1";
+        table.report(Diagnostic::error("bad-value", message).at(&url.origin).help(help));
+    }
     let trust = table.path("trust", folder);
     if let (Some(url), None) = (&url, &trust)
         && url.value.starts_with("https:")
@@ -284,6 +295,14 @@ fn secret(table: &Reader<'_>, key: &str, folder: &Path) -> Option<SecretSource> 
             None
         }
     }
+}
+
+/// Whether others than this machine see what passes.
+fn shows_what_passes(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    uri.scheme_str() == Some("http") && !is_loopback
 }
 
 fn url(text: &str) -> Result<String, String> {

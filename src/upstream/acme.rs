@@ -203,8 +203,10 @@ impl Acme {
         let answer = self.client.post(url, None).await.map_err(|failure| unclear(failure.to_string()))?;
         let text = std::str::from_utf8(answer.body()).map_err(|error| unclear(error.to_string()))?;
         let certificates = Certificate::chain_from_pem(text).map_err(|error| unclear(error.to_string()))?;
-        match certificates.into_iter().find(|certificate| certificate.spki() == order.spki) {
-            Some(certificate) => Ok(Submission::Issued { certificate: Arc::new(certificate), chain: Vec::new() }),
+        let (own, chain): (Vec<_>, Vec<_>) =
+            certificates.into_iter().map(Arc::new).partition(|certificate| certificate.spki() == order.spki);
+        match own.into_iter().next() {
+            Some(certificate) => Ok(Submission::Issued { certificate, chain }),
             // It will say so each time. Some CAs give one order to all who ask for the same names, until one of them has finalized it.
             None => Ok(Submission::Lost {
                 reason:
@@ -238,7 +240,7 @@ impl Connector for Acme {
     }
 
     async fn poll(&self, _ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        self.get_on(order, reference).await.unwrap_or_else(CallError::poll)
+        self.get_on(order, reference).await.unwrap_or_else(|error| error.still_waiting(reference))
     }
 
     async fn certificates(&self, _ca: &RemoteCa) -> Result<Vec<Arc<Certificate>>, CallError> {
@@ -272,10 +274,6 @@ impl Connector for Acme {
             Err(failure) if failure.is("alreadyRevoked") => Ok(()),
             Err(failure) => Err(failure.into_call_error()),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.client.fetch(url).await
     }
 }
 

@@ -177,9 +177,8 @@ impl AdCs {
             Verdict::NoSuchRequest => {
                 Ok(Submission::Unknown { reason: format!("the CA knows no request {request}: {}", page.text()) })
             }
-            Verdict::NotTaken => Err(CallError::not_taken(page.text())),
             Verdict::Issued { .. } => Ok(Submission::Waiting { reference: request.to_owned(), retry_after: SOON }),
-            Verdict::Pending { .. } => {
+            Verdict::Pending { .. } | Verdict::NotTaken => {
                 Ok(Submission::Waiting { reference: request.to_owned(), retry_after: self.poll_interval })
             }
             Verdict::Unreadable => {
@@ -214,7 +213,7 @@ impl Connector for AdCs {
 
     async fn poll(&self, _ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
         match reference.bytes().all(|octet| octet.is_ascii_digit()) && !reference.is_empty() {
-            true => self.ask_after(order, reference).await.unwrap_or_else(CallError::poll),
+            true => self.ask_after(order, reference).await.unwrap_or_else(|error| error.still_waiting(reference)),
             false => Submission::Unknown { reason: format!("{reference:?} is no request ID") },
         }
     }
@@ -247,10 +246,6 @@ impl Connector for AdCs {
         // DER begins with a SEQUENCE in the long form; a page does not.
         let crl = crl.or_else(|| answer.body.starts_with(&[0x30]).then(|| answer.body.to_vec()));
         crl.map(Some).ok_or_else(|| CallError::Unclear(format!("no CRL came, but: {}", Page::from(answer).text())))
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
     }
 }
 

@@ -123,13 +123,19 @@ impl AwsPca {
             Err(failure) if failure.is("RequestFailedException") => {
                 return Ok(Submission::Rejected { reason: failure.to_string() });
             }
-            Err(failure) => return Err(failure.into_call_error()),
+            Err(failure) => {
+                return Err(match failure.into_call_error() {
+                    CallError::Refused(reason) => CallError::Unclear(reason),
+                    other => other,
+                });
+            }
         };
         let certificates = certificates(&answer)?;
-        let certificate = certificates.into_iter().find(|certificate| certificate.spki() == order.spki);
+        let certificate = certificates.iter().find(|certificate| certificate.spki() == order.spki).cloned();
         let certificate =
             certificate.ok_or_else(|| CallError::Unclear("it is no certificate for the key of the request".into()))?;
-        Ok(Submission::Issued { certificate, chain: Vec::new() })
+        let chain = certificates.into_iter().filter(|one| one.der() != certificate.der()).collect();
+        Ok(Submission::Issued { certificate, chain })
     }
 }
 
@@ -156,7 +162,7 @@ impl Connector for AwsPca {
     }
 
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        self.fetch_certificate(ca, order, reference).await.unwrap_or_else(|error| error.poll_again(reference))
+        self.fetch_certificate(ca, order, reference).await.unwrap_or_else(|error| error.still_waiting(reference))
     }
 
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
@@ -204,10 +210,6 @@ impl Connector for AwsPca {
             Err(failure) if failure.is("RequestAlreadyProcessedException") => Ok(()),
             Err(failure) => Err(failure.into_call_error()),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.client.fetch(url).await
     }
 }
 

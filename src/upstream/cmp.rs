@@ -188,10 +188,6 @@ impl Connector for Cmp {
         // The newest, if there are several.
         Ok(own.max_by_key(|der| read_crl(der).map(|crl| crl.this_update).ok()).map(<[u8]>::to_vec))
     }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
-    }
 }
 
 /// What follows from the settings.
@@ -206,7 +202,6 @@ fn abilities(settings: &CmpCaSettings) -> Abilities {
         can_wait: true,
         can_revoke: true,
         can_find_again: settings.repeats != Repeats::No,
-        poll_may_issue: false,
         sees_challenge: !by_template,
         wants_challenge: false,
     }

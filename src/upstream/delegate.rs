@@ -67,9 +67,6 @@ pub struct DelegateSettings {
 pub trait Carrier: Send + Sync {
     /// Gives the octets of the answer. [`CallError::NotTaken`] only if the question surely changed nothing there.
     async fn carry(&self, question: Vec<u8>) -> Result<Vec<u8>, CallError>;
-
-    /// Fetches what is at a URL.
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError>;
 }
 
 /// A CA that is asked in JSON.
@@ -152,7 +149,7 @@ impl Connector for Delegate {
             Ok(operation) => operation,
             Err(error) => return Submission::Unknown { reason: error.to_string() },
         };
-        self.order(ca, operation).await.unwrap_or_else(CallError::poll)
+        self.order(ca, operation).await.unwrap_or_else(|error| error.still_waiting(reference))
     }
 
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
@@ -203,10 +200,6 @@ impl Connector for Delegate {
             Answer::Ok { crl: None, .. } | Answer::Unsupported => Ok(None),
             other => Err(other.failure()),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.carrier.fetch(url).await
     }
 }
 

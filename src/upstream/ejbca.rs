@@ -295,10 +295,6 @@ impl Connector for Ejbca {
         let crl: api::LatestCrl = api::read(&answer)?;
         api::octets(&crl.crl).map(Some)
     }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
-    }
 }
 
 /// Why a search that finds nothing may prove nothing.

@@ -214,7 +214,6 @@ impl Connector for Est {
         Abilities {
             can_wait: true,
             can_find_again: self.repeats == Repeats::SameCertificate,
-            poll_may_issue: self.repeats == Repeats::NewCertificate,
             sees_challenge: true,
             ..Abilities::default()
         }
@@ -224,12 +223,12 @@ impl Connector for Est {
         self.enroll(ca, order).await.unwrap_or_else(CallError::submission)
     }
 
-    async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, _reference: &str) -> Submission {
+    async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
         match (self.enroll(ca, order).await, self.repeats) {
             (Ok(submission), _) => submission,
             // The same request once more may be answered with a second certificate: the first one may have been in the lost answer.
             (Err(CallError::Unclear(reason)), Repeats::NewCertificate) => Submission::Unknown { reason },
-            (Err(error), _) => error.poll(),
+            (Err(error), _) => error.still_waiting(reference),
         }
     }
 
@@ -268,10 +267,6 @@ impl Connector for Est {
 
     async fn revoke(&self, _ca: &RemoteCa, _certificate: &Certificate, _reason: RevocationReason) -> Result<(), CallError> {
         Err(CallError::Refused("EST has no revocation".to_owned()))
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A request that surely was not sent is [`CallError::NotTaken`]: no address, no connection, no proxy, no TLS, and a kept connection that
 //! ended before the request was begun (which is then begun on another one). From the first octet on everything that is no answer is
-//! [`CallError::Unclear`]. Redirects are not followed.
+//! [`CallError::Unclear`], unless the server says itself that it did not look at the request. Redirects are not followed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ mod tls;
 pub use answer::Answer;
 pub(crate) use route::basic;
 
-use connect::{IsTls13, Way};
+use connect::{Carried, IsTls13, Way};
 use route::{HopKind, Route};
 use tls::Tls;
 
@@ -139,19 +139,32 @@ impl Http {
         &self.address
     }
 
-    /// Sends a request, and gives the answer whatever its status. A GET that met with the end of a kept connection is sent again, once.
-    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Answer, CallError> {
+    /// Sends a request, and gives the answer whatever its status. A GET is taken for a question that changes nothing (RFC 9110 section
+    /// 9.2.1): where a connection that had been kept ended under it, it is asked once more. What acts by GET has
+    /// [`send_once`](Self::send_once).
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, CallError> {
+        let asks = request.method() == Method::GET;
+        self.carry(request, asks).await
+    }
+
+    /// Sends a request that may act on its way, whatever its method: it leaves here once, or not at all.
+    pub async fn send_once(&self, request: Request<Bytes>) -> Result<Answer, CallError> {
+        self.carry(request, false).await
+    }
+
+    async fn carry(&self, mut request: Request<Bytes>, asks: bool) -> Result<Answer, CallError> {
         let ours = HeaderValue::from_static(concat!("ravelin/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().entry(USER_AGENT).or_insert(ours);
         self.tell_proxy(&mut request);
         let mut request = request.map(Full::new);
-        let again = (request.method() == Method::GET).then(|| request.clone());
         let given = capture_connection(&mut request);
+        let again = asks.then(|| request.clone());
         let exchange = async {
             match (self.exchange(request, &given).await, again) {
-                (Err(CallError::Unclear(_)), Some(again)) => self.exchange(again, &given).await,
+                (Err(Failed { ended: true, .. }), Some(again)) => self.exchange(again, &given).await,
                 (first, _) => first,
             }
+            .map_err(|failed| failed.error)
         };
         let answered = tokio::time::timeout(self.timeout, exchange).await;
         answered.unwrap_or_else(|_| match given.connection_metadata().is_some() {
@@ -161,20 +174,23 @@ impl Http {
     }
 
     /// `given` tells over which connection the request goes, once it does.
-    async fn exchange(&self, request: Request<Full<Bytes>>, given: &CaptureConnection) -> Result<Answer, CallError> {
-        let response = self.client.request(request).await.map_err(|error| failure::of_exchange(&error, is_tls13(given)))?;
+    async fn exchange(&self, request: Request<Full<Bytes>>, given: &CaptureConnection) -> Result<Answer, Failed> {
+        let answered = self.client.request(request).await;
+        let was_kept = was_kept(given);
+        let response = answered.map_err(|error| Failed {
+            error: failure::of_exchange(&error, is_tls13(given)),
+            ended: was_kept && failure::is_end(&error),
+        })?;
         let (head, body) = response.into_parts();
+        let unclear = |why: String| Failed { error: CallError::Unclear(why), ended: false };
         let body = match Limited::new(body, self.max_answer).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                return Err(CallError::Unclear(format!("the answer is longer than {} octets (`max-answer`)", self.max_answer)));
+                return Err(unclear(format!("the answer is longer than {} octets (`max-answer`)", self.max_answer)));
             }
             Err(error) => {
-                return Err(CallError::Unclear(format!(
-                    "{}, then the answer broke off: {}",
-                    head.status,
-                    failure::of_broken(&*error)
-                )));
+                let why = failure::of_broken(&*error);
+                return Err(unclear(format!("{}, then the answer broke off: {why}", head.status)));
             }
         };
         Ok(Answer { status: head.status, headers: head.headers, body })
@@ -197,10 +213,26 @@ impl Http {
     }
 }
 
-fn is_tls13(given: &CaptureConnection) -> bool {
+/// Why a request has no answer.
+struct Failed {
+    error: CallError,
+    /// A connection that had carried requests before ended under it: the usual end of one that is kept.
+    ended: bool,
+}
+
+fn extras(given: &CaptureConnection) -> Extensions {
     let mut extras = Extensions::new();
     if let Some(connected) = &*given.connection_metadata() {
         connected.get_extras(&mut extras);
     }
-    extras.get::<IsTls13>().is_some()
+    extras
+}
+
+fn is_tls13(given: &CaptureConnection) -> bool {
+    extras(given).get::<IsTls13>().is_some()
+}
+
+/// Whether the connection had carried a request before this one. From now on it has.
+fn was_kept(given: &CaptureConnection) -> bool {
+    extras(given).get::<Carried>().is_some_and(Carried::mark)
 }

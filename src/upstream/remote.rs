@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::http::Http;
 use super::{
     Capabilities, CrlSource, IdempotencyKey, IssuanceOrder, Limits, RevocationRegister, Revoke, Submission, UpstreamCa,
     UpstreamError,
@@ -42,6 +43,9 @@ pub trait Connector: Send + Sync {
 
     /// Submits an order. [`Submission::NotTaken`] means that the CA surely has not issued; whatever may have reached it is
     /// [`Submission::Unknown`] ([`CallError::submission`] tells them apart).
+    ///
+    /// The chain of [`Submission::Issued`], here as in the other methods, is what the CA gave beside the certificate: in any order, with
+    /// others among it, and not believed. [`Remote`] looks in it for a CA that was rolled over.
     async fn submit(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission;
 
     /// Asks after an order that was [`Waiting`](Submission::Waiting), by the reference that came with that.
@@ -88,9 +92,6 @@ pub trait Connector: Send + Sync {
     async fn crl(&self, _ca: &RemoteCa) -> Result<Option<Vec<u8>>, CallError> {
         Ok(None)
     }
-
-    /// Fetches what is at a URL, with the trust, the proxy and the limits of this upstream, and without its credentials.
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError>;
 }
 
 /// What a connector can do: [`Capabilities`] without what follows from the CA's certificate.
@@ -112,8 +113,6 @@ pub struct Abilities {
     pub can_revoke: bool,
     /// Whether the outcome of an unclear submission can be found again.
     pub can_find_again: bool,
-    /// Whether asking after an order may issue another certificate.
-    pub poll_may_issue: bool,
     /// Whether the CA sees the CSR with its challengePassword.
     pub sees_challenge: bool,
     /// Whether the CA lets a request in by that challenge.
@@ -138,6 +137,9 @@ pub struct Remote {
     name: String,
     cas: BTreeMap<String, Arc<RemoteCa>>,
     connector: Box<dyn Connector>,
+    /// For what is at an address of its own, such as a CRL: with the trust, the proxy and the limits of this upstream, and without its
+    /// credentials.
+    http: Http,
     patience: Duration,
     limits: Limits,
     crls: CrlCache,
@@ -145,7 +147,7 @@ pub struct Remote {
 
 impl Remote {
     /// Reads the certificates of its CAs. Asks nobody. Blocks.
-    pub fn open(settings: &RemoteSettings, connector: Box<dyn Connector>) -> Result<Self, RemoteError> {
+    pub fn open(settings: &RemoteSettings, connector: Box<dyn Connector>, http: Http) -> Result<Self, RemoteError> {
         let mut cas = BTreeMap::new();
         for ca in &settings.cas {
             cas.insert(ca.name.clone(), Arc::new(RemoteCa::open(ca)?));
@@ -154,6 +156,7 @@ impl Remote {
             name: settings.name.clone(),
             cas,
             connector,
+            http,
             patience: settings.patience,
             limits: settings.limits,
             crls: CrlCache::default(),
@@ -176,12 +179,50 @@ impl Remote {
     /// Learns what certificates a CA has now.
     async fn refresh(&self, ca: &RemoteCa) -> Result<(), UpstreamError> {
         let told = self.connector.certificates(ca).await.map_err(self.failed())?;
-        match ca.learn(&told) {
+        match ca.learn(&told).await {
             Ok(true) => tracing::info!(upstream = self.name, ca = ca.name(), "The CA has another certificate or chain."),
             Ok(false) => {}
             Err(reason) => return Err(UpstreamError::Failed { upstream: self.name.clone(), reason }),
         }
         Ok(())
+    }
+
+    /// Sees to it that the CA whose key signed a certificate is known: one that was rolled over is learned from what came with the
+    /// certificate, or else from what the CA tells of itself, before anybody looks at the certificate. `since` is when the CA was asked:
+    /// who waits for the certificate has to be given it in time.
+    async fn recognized(&self, ca: &RemoteCa, since: Instant, submission: Submission) -> Submission {
+        let Submission::Issued { certificate, chain } = submission else { return submission };
+        if ca.knows_issuer_of(&certificate).await {
+            return Submission::Issued { certificate, chain: Vec::new() };
+        }
+        let mut learned = ca.learn_issuer_of(&certificate, &chain).await;
+        if learned.is_err() {
+            let left = self.patience.saturating_sub(since.elapsed()) / 2;
+            learned = match tokio::time::timeout(left, self.connector.certificates(ca)).await {
+                Ok(Ok(mut told)) => {
+                    told.extend(chain.iter().cloned());
+                    ca.learn_issuer_of(&certificate, &told).await
+                }
+                Ok(Err(error)) => Err(format!("it did not tell its certificates: {error}")),
+                Err(_) => Err("it did not tell its certificates in time".to_owned()),
+            };
+        }
+        let serial = certificate.serial_hex();
+        match learned {
+            Ok(()) => {
+                tracing::info!(upstream = self.name, ca = ca.name(), serial, "The CA has another certificate or chain.");
+                Submission::Issued { certificate, chain: Vec::new() }
+            }
+            Err(reason) => {
+                tracing::warn!(
+                    upstream = self.name,
+                    ca = ca.name(),
+                    serial,
+                    "A certificate is signed by a key that is not known as the CA's: {reason}."
+                );
+                Submission::Issued { certificate, chain }
+            }
+        }
     }
 }
 
@@ -236,7 +277,6 @@ impl UpstreamCa for Remote {
             can_wait: able.can_wait,
             can_revoke: able.can_revoke,
             can_find_again: able.can_find_again,
-            poll_may_issue: able.poll_may_issue,
             sees_challenge: able.sees_challenge,
             wants_challenge: able.wants_challenge,
         })
@@ -252,21 +292,30 @@ impl UpstreamCa for Remote {
 
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
         match self.known(&order.issuer.ca) {
-            Ok(ca) => self.connector.submit(ca, order, key).await,
+            Ok(ca) => {
+                let begun = Instant::now();
+                self.recognized(ca, begun, self.connector.submit(ca, order, key).await).await
+            }
             Err(error) => Submission::Rejected { reason: error.to_string() },
         }
     }
 
     async fn poll(&self, order: &IssuanceOrder, reference: &str) -> Submission {
         match self.known(&order.issuer.ca) {
-            Ok(ca) => self.connector.poll(ca, order, reference).await,
+            Ok(ca) => {
+                let begun = Instant::now();
+                self.recognized(ca, begun, self.connector.poll(ca, order, reference).await).await
+            }
             Err(error) => Submission::Unknown { reason: error.to_string() },
         }
     }
 
     async fn find(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
         match self.known(&order.issuer.ca) {
-            Ok(ca) => self.connector.find(ca, order, key).await,
+            Ok(ca) => {
+                let begun = Instant::now();
+                self.recognized(ca, begun, self.connector.find(ca, order, key).await).await
+            }
             Err(error) => Submission::Unknown { reason: error.to_string() },
         }
     }
@@ -335,7 +384,7 @@ impl CrlSource for Remote {
         let ca = self.known(ca)?;
         let fetch = async {
             match ca.crl_url() {
-                Some(url) => self.connector.fetch(url).await.map(Some),
+                Some(url) => self.http.get(url).await.map(|octets| Some(octets.into())),
                 None => self.connector.crl(ca).await,
             }
         };

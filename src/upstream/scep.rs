@@ -166,7 +166,10 @@ impl Scep {
 
     fn submission(&self, outcome: Outcome, id: &str) -> Submission {
         match outcome {
-            Outcome::Issued(issued) => Submission::Issued { certificate: Arc::new(issued.certificate), chain: Vec::new() },
+            Outcome::Issued(issued) => Submission::Issued {
+                certificate: Arc::new(issued.certificate),
+                chain: issued.chain.into_iter().map(Arc::new).collect(),
+            },
             Outcome::Pending => Submission::Waiting { reference: self.reference(id), retry_after: self.settings.poll },
             Outcome::Failed(failure) => Submission::Rejected { reason: describe(&failure) },
         }
@@ -213,10 +216,11 @@ impl Connector for Scep {
                 reason: format!("the server does not know the order any more that waits under transactionID {id}"),
             },
             Ok(Outcome::Failed(failure)) if is_about_the_message(&failure) => {
-                CallError::Refused(describe(&failure)).poll_again(reference)
+                CallError::Unclear(describe(&failure)).still_waiting(reference)
             }
             Ok(outcome) => self.submission(outcome, id),
-            Err(error) => error.poll_again(reference),
+            Err(CallError::Refused(reason)) => CallError::Unclear(reason).still_waiting(reference),
+            Err(error) => error.still_waiting(reference),
         }
     }
 
@@ -295,10 +299,6 @@ impl Connector for Scep {
             Ok(crl) => Ok(Some(crl)),
             Err(failure) => Err(CallError::Refused(describe(&failure))),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
     }
 }
 

@@ -1,8 +1,12 @@
 //! step-ca (smallstep certificates): `sign` and `revoke` with one-time tokens of a JWK or an x5c provisioner.
 //!
-//! A token names the order in its `jti`. step-ca writes that down before anything else it does with a token, and refuses it the next time:
-//! what was sent may be sent again, and is issued at most once. That is how the outcome of a submission is found out, as far as it can be:
-//! step-ca gives nobody a certificate for asking.
+//! A token names the order in its `jti`. step-ca writes that down before it checks the token's times and signature, and refuses it the next
+//! time: what was sent may be sent again, and is issued at most once. That is how the outcome of a submission is found out, as far as it
+//! can be: step-ca gives nobody a certificate for asking.
+//!
+//! So a token that is refused at the first time (by a clock that is wrong) is used up, though nothing was issued by it. The order then goes
+//! on with a second token. As it must not be forgotten which one was sent, that order is one that waits: the name of its token is its
+//! reference, and is kept before the token is sent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,10 +56,13 @@ pub struct StepCa {
 /// When an order is tried again that step-ca did not take because of our token.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// When an order goes on whose first token was used up for nothing.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What became of a token.
 enum Signed {
-    /// It was taken, and this was issued.
-    Issued(Arc<Certificate>),
+    /// It was taken, and this was issued, with these above it.
+    Issued(Arc<Certificate>, Vec<Arc<Certificate>>),
     /// It was taken, and the request was refused.
     Refused(String),
     /// It was not taken: not good, or used before. step-ca says no more than that (HTTP 401).
@@ -93,14 +100,8 @@ impl StepCa {
         self.http.send(request).await
     }
 
-    /// Sends an order with the token that is its own.
-    async fn sign(
-        &self,
-        ca: &RemoteCa,
-        provisioner: &Provisioner,
-        order: &IssuanceOrder,
-        key: &IdempotencyKey,
-    ) -> Result<Signed, CallError> {
+    /// Sends an order with a token of this name.
+    async fn sign(&self, provisioner: &Provisioner, order: &IssuanceOrder, id: &str) -> Result<Signed, CallError> {
         let names = match order.subject_alt_names.as_slice() {
             [] => Vec::new(),
             value => extension::read_subject_alt_names(value).map_err(|error| CallError::Refused(error.to_string()))?,
@@ -118,7 +119,7 @@ impl StepCa {
                 authority: &self.authority,
                 path: "/1.0/sign",
                 subject: name,
-                id: &key.to_string(),
+                id,
                 // A token that somebody catches is good for this CSR only.
                 more: json!({ "sans": sans, "cnf": { "x5rt#S256": super::jose::encode(digest) } }),
             })
@@ -133,17 +134,24 @@ impl StepCa {
         match answer.status {
             status if status.is_success() => {
                 let (issued, chain) = wire::issued(&answer.body, order)?;
-                // Nothing is believed that does not lead to what is configured; what is issued is looked at by the core.
-                if let Err(reason) = ca.learn(&chain) {
-                    tracing::warn!(ca = ca.name(), "The chain beside a certificate is not taken over: {reason}.");
-                }
-                Ok(Signed::Issued(issued))
+                Ok(Signed::Issued(issued, chain))
             }
             StatusCode::UNAUTHORIZED => Ok(Signed::NotTrusted(wire::said(answer))),
             StatusCode::TOO_MANY_REQUESTS => Err(failure(answer)),
             status if status.is_client_error() && wire::is_its_own(&answer) => Ok(Signed::Refused(wire::said(answer))),
             _ => Err(failure(answer)),
         }
+    }
+
+    /// Whether step-ca takes our tokens now, if it says so within that time.
+    async fn takes_tokens_within(&self, provisioner: &Provisioner, within: Duration) -> Result<bool, CallError> {
+        let asked = tokio::time::timeout(within, self.takes_tokens(provisioner)).await;
+        asked.unwrap_or_else(|_| Err(CallError::no_answer(within)))
+    }
+
+    /// The time that is left to who began then: who asks lets us go a moment later, and knows nothing of what we know by then.
+    fn left(&self, begun: Instant) -> Duration {
+        self.http.timeout().saturating_sub(begun.elapsed())
     }
 
     /// Whether step-ca takes our tokens now. It is asked to revoke a certificate with a token for another one: it looks at the token
@@ -168,10 +176,8 @@ impl StepCa {
         if provisioner.is_trusted() {
             return None;
         }
-        let begun = Instant::now();
-        match self.takes_tokens(provisioner).await {
-            // With little time left for the answer the order would become unclear for nothing.
-            Ok(true) if begun.elapsed() > self.http.timeout() / 2 => Some("step-ca is slow".to_owned()),
+        // With little time left for the answer the order would become unclear for nothing.
+        match self.takes_tokens_within(provisioner, self.http.timeout() / 2).await {
             Ok(true) => None,
             Ok(false) => Some(NO_TRUST.to_owned()),
             Err(error) => Some(error.to_string()),
@@ -182,10 +188,25 @@ impl StepCa {
 const NO_TRUST: &str = "step-ca takes no token of ours: is the provisioner there, with this key; is the clock right; is it reached by one of its dnsNames \
                         (or does `authority` name one)? Its log says more";
 
-/// What an answer means that is none of those that step-ca gives when all is well.
+/// A token was used, and what became of it is not told.
+fn lost(id: &str) -> Submission {
+    Submission::Lost {
+        reason: format!(
+            "step-ca received the order, for its token was used, and the answer was lost. What it did stands in its log, beside the token \
+             with the jti {id}: hand in the certificate that it issued, or order anew if it issued none"
+        ),
+    }
+}
+
+/// What an answer means that is none of those that step-ca gives when all is well. A refusal in other words than its own is that of
+/// somebody before it, a gateway or a firewall: the order did not get there, and no device is at fault.
 fn failure(answer: Answer) -> CallError {
     let status = answer.status;
-    answer.success().err().unwrap_or_else(|| CallError::Unclear(format!("{status}: the answer makes no sense")))
+    match answer.success() {
+        Ok(_) => CallError::Unclear(format!("{status}: the answer makes no sense")),
+        Err(CallError::Refused(said)) => CallError::not_taken(format!("what answers is not step-ca: {said}")),
+        Err(error) => error,
+    }
 }
 
 #[async_trait]
@@ -196,6 +217,7 @@ impl Connector for StepCa {
         Abilities {
             subject_keys: Some(std::iter::once(rsa).chain(keys.map(KeyRule::Exactly)).collect()),
             overrides_validity: true,
+            can_wait: self.keeps_tokens,
             can_revoke: true,
             can_find_again: self.keeps_tokens,
             sees_challenge: true,
@@ -208,14 +230,25 @@ impl Connector for StepCa {
             Ok(provisioner) => provisioner,
             Err(error) => return error.submission(),
         };
+        let begun = Instant::now();
         if let Some(reason) = self.obstacle(provisioner).await {
             return Submission::NotTaken { reason, retry_after: Some(RETRY_AFTER) };
         }
-        match self.sign(ca, provisioner, order, key).await {
-            Ok(Signed::Issued(certificate)) => Submission::Issued { certificate, chain: Vec::new() },
+        // Without a memory of tokens nothing is ever sent again to find something out, so no two of them need the same name.
+        let id = if self.keeps_tokens { key.to_string() } else { format!("{key}.{}", random_id()) };
+        match self.sign(provisioner, order, &id).await {
+            Ok(Signed::Issued(certificate, chain)) => Submission::Issued { certificate, chain },
             Ok(Signed::Refused(reason)) => Submission::Rejected { reason },
-            // Nothing was issued: a token that is not taken goes no further, and this one is sent for the first time.
-            Ok(Signed::NotTrusted(said)) => match self.takes_tokens(provisioner).await {
+            // Nothing was issued: a token that is not taken goes no further, and the order surely got no further before.
+            Ok(Signed::NotTrusted(said)) => match self.takes_tokens_within(provisioner, self.left(begun)).await {
+                // It was used up when it was refused.
+                Ok(true) if self.keeps_tokens => {
+                    tracing::warn!(
+                        ca = ca.name(),
+                        "The token of an order was used up for nothing, and it goes on with another: {said}."
+                    );
+                    Submission::Waiting { reference: format!("{key}.1"), retry_after: SOON }
+                }
                 Ok(true) if provisioner.was_refused_before(key) => {
                     Submission::Rejected { reason: format!("step-ca takes our tokens, but not that of this order: {said}") }
                 }
@@ -224,6 +257,36 @@ impl Connector for StepCa {
                 Err(error) => Submission::NotTaken { reason: error.to_string(), retry_after: Some(RETRY_AFTER) },
             },
             Err(error) => error.submission(),
+        }
+    }
+
+    /// Sends an order with its second token, whose name is the reference. It may have been sent already; it is good once. What is unclear
+    /// is asked again with that token and no other: nothing here may end in a search, which goes by the first one.
+    async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
+        let wait = |reason: String| {
+            tracing::warn!(ca = ca.name(), "An order does not get on: {reason}.");
+            Submission::Waiting { reference: reference.to_owned(), retry_after: RETRY_AFTER }
+        };
+        if !self.keeps_tokens {
+            return lost(reference);
+        }
+        let provisioner = match self.provisioner(ca) {
+            Ok(provisioner) => provisioner,
+            Err(error) => return wait(error.to_string()),
+        };
+        let begun = Instant::now();
+        if let Some(reason) = self.obstacle(provisioner).await {
+            return wait(reason);
+        }
+        match self.sign(provisioner, order, reference).await {
+            Ok(Signed::Issued(certificate, chain)) => Submission::Issued { certificate, chain },
+            Ok(Signed::Refused(reason)) => Submission::Rejected { reason },
+            Ok(Signed::NotTrusted(_)) => match self.takes_tokens_within(provisioner, self.left(begun)).await {
+                Ok(true) => lost(reference),
+                Ok(false) => wait(NO_TRUST.to_owned()),
+                Err(error) => wait(error.to_string()),
+            },
+            Err(error) => wait(error.to_string()),
         }
     }
 
@@ -236,20 +299,16 @@ impl Connector for StepCa {
         if !self.keeps_tokens {
             return unknown("the outcome cannot be found out without `keeps-tokens`".to_owned());
         }
+        let begun = Instant::now();
         if let Some(reason) = self.obstacle(provisioner).await {
             return unknown(reason);
         }
-        match self.sign(ca, provisioner, order, key).await {
+        match self.sign(provisioner, order, &key.to_string()).await {
             // It had not arrived.
-            Ok(Signed::Issued(certificate)) => Submission::Issued { certificate, chain: Vec::new() },
+            Ok(Signed::Issued(certificate, chain)) => Submission::Issued { certificate, chain },
             Ok(Signed::Refused(reason)) => Submission::Rejected { reason },
-            Ok(Signed::NotTrusted(_)) => match self.takes_tokens(provisioner).await {
-                Ok(true) => Submission::Lost {
-                    reason: format!(
-                        "step-ca received the order, for its token was used, and the answer was lost. What it did stands in its log, beside the \
-                         token with the jti {key}: hand in the certificate that it issued, or order anew if it issued none"
-                    ),
-                },
+            Ok(Signed::NotTrusted(_)) => match self.takes_tokens_within(provisioner, self.left(begun)).await {
+                Ok(true) => lost(&key.to_string()),
                 Ok(false) => unknown(NO_TRUST.to_owned()),
                 Err(error) => unknown(error.to_string()),
             },
@@ -304,10 +363,6 @@ impl Connector for StepCa {
             StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => Ok(None),
             _ => answer.success().map(|answer| Some(answer.body.to_vec())),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
     }
 }
 

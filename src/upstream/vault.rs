@@ -114,11 +114,7 @@ impl Vault {
             return Err(CallError::not_taken(wire::said(&answer)));
         }
         let (certificate, chain) = wire::issued(&wire::success(answer)?.body, order)?;
-        // Nothing is believed that does not lead to what is configured; what is issued is looked at by the core.
-        if let Err(reason) = ca.learn(&chain) {
-            tracing::warn!(ca = ca.name(), "The chain beside a certificate is not taken over: {reason}.");
-        }
-        Ok(Submission::Issued { certificate, chain: Vec::new() })
+        Ok(Submission::Issued { certificate, chain })
     }
 
     async fn get(&self, path: &str) -> Result<super::http::Answer, CallError> {
@@ -206,10 +202,6 @@ impl Connector for Vault {
             StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(None),
             _ => wire::success(answer).map(|answer| Some(answer.body.to_vec())),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.session.wire().http.get(url).await.map(Vec::from)
     }
 }
 

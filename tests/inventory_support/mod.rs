@@ -121,7 +121,6 @@ pub fn certificate_of(transaction: &Transaction) -> CertificateRecord {
         source: transaction.source,
         renews: None,
         sibling_of: None,
-        set_aside: false,
         issued_at: Timestamp::now(),
     }
 }

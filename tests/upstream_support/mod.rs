@@ -199,7 +199,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     state.asked.lock().expect("no panic").push(Instant::now());
     let mode = *state.mode.lock().expect("no panic");
     match mode {
-        Mode::Busy => return Ok(plain(503)),
+        Mode::Busy => {
+            return Ok(Response::builder().status(503).header("retry-after", "1").body(Full::default()).expect("a response"));
+        }
         Mode::Refuses => return Ok(plain(400)),
         Mode::CutsBefore => return Err("cut"),
         Mode::Waits => {

@@ -7,7 +7,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::acme::{AcmeSettings, Challenges};
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "acme", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "acme", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"acme\"`",

@@ -10,7 +10,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::ad_cs::{AdCsCa, AdCsSettings};
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "ad-cs", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "ad-cs", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"ad-cs\"`",
@@ -42,12 +42,6 @@ fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
         if let (Some(origin), None) = (upstream.origin_of(there), upstream.origin_of(missing)) {
             upstream.report(Diagnostic::error("missing-key", format!("`{there}` needs `{missing}`")).at(&origin));
         }
-    }
-    if let (Some(origin), Some(url)) = (upstream.origin_of("password"), text(upstream, "url"))
-        && !url.starts_with("https:")
-    {
-        let finding = Diagnostic::error("bad-value", "HTTP Basic without https shows the password to everybody on the way");
-        upstream.report(finding.at(&origin).help("let IIS serve the pages over https, and write the address so"));
     }
     Some(ConnectorSettings::AdCs(AdCsSettings {
         username,

@@ -6,7 +6,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::aws_pca::{AwsCa, AwsPcaSettings, CredentialSource};
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "aws-pca", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "aws-pca", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"aws-pca\"`",

@@ -13,7 +13,7 @@ use crate::upstream::remote::ConnectorSettings;
 use crate::upstream::secret::SecretSource;
 use crate::x509::DistinguishedName;
 
-pub(super) const KIND: Kind = Kind { name: "cmp", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "cmp", upstream: &TABLE, ca: &CA_TABLE, needs_tls: false, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"cmp\"`",

@@ -10,7 +10,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::ejbca::{EjbcaCa, EjbcaSettings, NameTemplate};
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "ejbca", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "ejbca", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"ejbca\"`",

@@ -9,7 +9,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::est::{EstSettings, Repeats};
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "est", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "est", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"est\"`",
@@ -50,13 +50,6 @@ static CA_TABLE: TableSchema =
 fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
     let table = &tables.upstream;
     table.must_go_together("username", "password");
-    if let Some(url) = table.string("url")
-        && url.value.starts_with("http://")
-        && !is_loopback(&url.value)
-    {
-        let finding = Diagnostic::error("bad-value", "EST is spoken over https only (RFC 7030 section 3.3)").at(&url.origin);
-        table.report(finding);
-    }
     if let (Some(origin), false) =
         (table.origin_of("username"), ["client-certificate", "client-ra"].iter().any(|key| table.has(key)))
     {
@@ -73,13 +66,6 @@ fn read(tables: &Tables<'_>) -> Option<ConnectorSettings> {
             .map_or(Duration::from_secs(24 * 3600), |wait| wait.max(Duration::from_secs(1))),
         labels: tables.of_cas(|ca| ca.parsed("label", label).map(|label| label.value)),
     }))
-}
-
-/// Whether nobody but this machine sees what passes.
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<http::Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn label(text: &str) -> Result<String, String> {

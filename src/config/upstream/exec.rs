@@ -8,7 +8,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::delegate::exec::ExecSettings;
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "exec", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "exec", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"exec\"`",

@@ -9,7 +9,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::remote::ConnectorSettings;
 use crate::upstream::scep::{ScepCa, ScepSettings, Trust};
 
-pub(super) const KIND: Kind = Kind { name: "scep", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "scep", upstream: &TABLE, ca: &CA_TABLE, needs_tls: false, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"scep\"`",

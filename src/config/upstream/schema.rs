@@ -62,7 +62,12 @@ pub(super) const UPSTREAM: &[Key] = &[
 ];
 
 pub(super) const HTTP: &[Key] = &[
-    key("url", "URL", "", "Where it is."),
+    key(
+        "url",
+        "URL",
+        "",
+        "Where it is: `https://…`. `http://…` is taken for an address on this machine, and for `cmp` and `scep`, whose messages protect themselves.",
+    ),
     key(
         "trust",
         "path",

@@ -9,7 +9,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::remote::ConnectorSettings;
 use crate::upstream::step_ca::{ProvisionerSettings, StepCaSettings};
 
-pub(super) const KIND: Kind = Kind { name: "step-ca", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "step-ca", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"step-ca\"`",

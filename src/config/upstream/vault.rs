@@ -8,7 +8,7 @@ use crate::config::schema::{Key, TableSchema, key};
 use crate::upstream::remote::ConnectorSettings;
 use crate::upstream::vault::{Login, Mode, NamesFrom, RoleSettings, VaultSettings};
 
-pub(super) const KIND: Kind = Kind { name: "vault", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "vault", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"vault\"`",

@@ -7,7 +7,7 @@ use crate::upstream::delegate::webhook::WebhookSettings;
 use crate::upstream::delegate::{Can, DelegateSettings};
 use crate::upstream::remote::ConnectorSettings;
 
-pub(super) const KIND: Kind = Kind { name: "webhook", upstream: &TABLE, ca: &CA_TABLE, read };
+pub(super) const KIND: Kind = Kind { name: "webhook", upstream: &TABLE, ca: &CA_TABLE, needs_tls: true, read };
 
 pub(super) static PART: UpstreamPart = UpstreamPart {
     title: "`kind = \"webhook\"`",

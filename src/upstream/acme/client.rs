@@ -300,10 +300,6 @@ impl Client {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    pub(super) async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
-    }
 }
 
 /// The problem in an answer; one that has none says what its status says.

@@ -137,10 +137,6 @@ impl Client {
         let unclear = |error| Failure::Call(CallError::Unclear(format!("the answer is not as it should be: {error}")));
         serde_json::from_slice(&answer.body).map_err(unclear)
     }
-
-    pub(super) async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
-    }
 }
 
 /// The exception in an answer; one that has none says what its status says.

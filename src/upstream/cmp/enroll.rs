@@ -15,12 +15,15 @@ use super::reference::Open;
 use super::status::{Failure, PkiStatus, StatusInfo};
 use super::{Cmp, abilities, body};
 use crate::upstream::remote::{CallError, Connector, RemoteCa};
-use crate::upstream::{ASK_AGAIN, IdempotencyKey, IssuanceOrder, Submission};
+use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
 /// When a CA that lets an order wait is asked first: it says then when to come again.
 const FIRST_POLL: Duration = Duration::from_secs(1);
+
+/// When a CA that did not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// What an answer is an answer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +106,18 @@ impl Cmp {
             (_, None) => return Submission::Unknown { reason: "what is kept of the transaction cannot be read".to_owned() },
         };
         match open.certificate.as_deref().map(Certificate::from_der) {
-            Some(Ok(certificate)) => return self.confirm(&way, open, Arc::new(certificate)).await,
+            Some(Ok(certificate)) => return self.confirm(&way, open, Arc::new(certificate), way.peer.told()).await,
             Some(Err(error)) => return Submission::Unknown { reason: format!("the certificate that is kept: {error}") },
             None => {}
         }
         let ask = Ask::further(&open.transaction, &open.nonce, body_tag::POLL_REQ, body::poll(open.id));
         match exchange(&self.http, way.peer, ca, ask).await {
             Ok(answer) => self.take(&way, Stage::Polled, &open.transaction, open.id, answer).await,
-            Err(error) => error.poll_again(reference),
+            // Asking changes nothing at the CA: whatever kept the answer from us, it is asked again.
+            Err(error) => {
+                tracing::warn!(ca = ca.name(), "The CA did not say how an order stands: {error}.");
+                Submission::Waiting { reference: reference.to_owned(), retry_after: pause(&error) }
+            }
         }
     }
 
@@ -137,7 +144,7 @@ impl Cmp {
                 return match body::read_error(&answer.content) {
                     // Whatever message it was about, it is polled for by this (RFC 9483 section 4.4).
                     Ok(said) if said.status == PkiStatus::Waiting => wait(-1, FIRST_POLL),
-                    Ok(said) => stage.error(&said, || wait(id, ASK_AGAIN)),
+                    Ok(said) => stage.error(&said, || wait(id, AGAIN)),
                     Err(error) => nonsense(&error),
                 };
             }
@@ -151,7 +158,7 @@ impl Cmp {
             return nonsense(&format_args!("it answers request {}, which was not made", rep.id));
         }
         match rep.status.status {
-            PkiStatus::Rejection => return stage.rejection(&rep.status),
+            PkiStatus::Rejection => return stage.rejection(&rep.status, || wait(rep.id, AGAIN)),
             PkiStatus::Waiting => {
                 tracing::debug!(ca = way.ca.name(), "The CA lets an order wait: {}.", rep.status);
                 return wait(rep.id, FIRST_POLL);
@@ -169,16 +176,25 @@ impl Cmp {
             tracing::info!(ca = way.ca.name(), serial = certificate.serial_hex(), "The CA has {}.", rep.status);
         }
         let told = rep.ca_pubs.iter().filter_map(|der| Certificate::from_der(der).ok()).filter(Certificate::is_ca);
-        way.peer.remember(told.map(Arc::new).collect());
+        let told: Vec<_> = told.map(Arc::new).collect();
+        way.peer.remember(told.clone());
+        // What stands beside a message is not protected: it has to lead to what is configured, as all has.
+        let chain = told.into_iter().chain(answer.beside.iter().cloned()).collect();
         if answer.implicit_confirm {
-            return Submission::Issued { certificate, chain: Vec::new() };
+            return Submission::Issued { certificate, chain };
         }
-        self.confirm(way, open(rep.id), certificate).await
+        self.confirm(way, open(rep.id), certificate, chain).await
     }
 
-    /// Tells the CA whether we take a certificate. It counts as issued once the CA has heard that we do.
-    async fn confirm(&self, way: &Way<'_>, open: Open, certificate: Arc<Certificate>) -> Submission {
-        let refused = self.look(way, &certificate).await.err();
+    /// Tells the CA whether we take a certificate. It counts as issued once the CA has heard that we do. `chain` is what came with it.
+    async fn confirm(
+        &self,
+        way: &Way<'_>,
+        open: Open,
+        certificate: Arc<Certificate>,
+        chain: Vec<Arc<Certificate>>,
+    ) -> Submission {
+        let refused = self.look(way, &certificate, &chain).await.err();
         let (hash, named) = certificate_hash(&certificate);
         let status = refused.as_ref().map(|why| StatusInfo::rejection(Failure::INCORRECT_DATA, why));
         let content = body::confirmation(open.id, &hash, named, status.as_ref());
@@ -199,17 +215,15 @@ impl Cmp {
             Ok(Answer { body_tag: body_tag::PKI_CONF, .. }) => None,
             Ok(Answer { body_tag: body_tag::ERROR, content, .. }) => match body::read_error(&content) {
                 Ok(said) => Some(said),
-                Err(error) => return later(&error, ASK_AGAIN),
+                Err(error) => return later(&error, AGAIN),
             },
-            Ok(Answer { body_tag: other, .. }) => return later(&format_args!("a CMP body {other} came instead"), ASK_AGAIN),
-            // Nothing has changed since it was written down how far this is.
-            Err(error) if open.certificate.is_some() => return error.poll_again(&open.reference()),
+            Ok(Answer { body_tag: other, .. }) => return later(&format_args!("a CMP body {other} came instead"), AGAIN),
             Err(error) => return later(&error, pause(&error)),
         };
         let confirmed = said.as_ref().is_none_or(|said| said.has(Failure::CERT_CONFIRMED));
         match (refused, said) {
-            (None, _) if confirmed => Submission::Issued { certificate, chain: Vec::new() },
-            (None, Some(said)) if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => later(&said, ASK_AGAIN),
+            (None, _) if confirmed => Submission::Issued { certificate, chain },
+            (None, Some(said)) if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => later(&said, AGAIN),
             // The CA has heard that we do not want it, and has to revoke it; some need to be told.
             (Some(why), said) => match (self.withdraw(way, &certificate, &why).await, said) {
                 (Submission::Unknown { reason }, None) => Submission::Rejected { reason },
@@ -222,21 +236,26 @@ impl Cmp {
         }
     }
 
-    /// Looks at a certificate on a thread of its own. One by a key that we do not know may be by the new one of the CA, if the CA has
-    /// told of it beside the certificate.
-    async fn look(&self, way: &Way<'_>, certificate: &Arc<Certificate>) -> Result<(), String> {
+    /// Looks at a certificate on a thread of its own. One by a key that we do not know may be by the new one of the CA, if the CA tells
+    /// of it: beside the certificate, or when it is asked.
+    async fn look(&self, way: &Way<'_>, certificate: &Arc<Certificate>, chain: &[Arc<Certificate>]) -> Result<(), String> {
         let looking = || {
             let (look, certificate) = (Look::of(way.order, abilities(&way.peer.settings), way.ca), Arc::clone(certificate));
             let looked = tokio::task::spawn_blocking(move || look.at(&certificate));
             async move { looked.await.unwrap_or_else(|join| Err(join.to_string())) }
         };
-        match looking().await {
-            Ok(()) => Ok(()),
-            Err(why) => match way.ca.learn(&way.peer.told()) {
-                Ok(true) => looking().await,
-                _ => Err(why),
-            },
+        let Err(why) = looking().await else { return Ok(()) };
+        if way.ca.knows_issuer_of(certificate).await {
+            return Err(why);
         }
+        if way.ca.learn_issuer_of(certificate, chain).await.is_err() {
+            let within = way.until.saturating_duration_since(Instant::now()) / 3;
+            let Ok(Ok(told)) = tokio::time::timeout(within, self.certificates(way.ca)).await else { return Err(why) };
+            if way.ca.learn_issuer_of(certificate, &told).await.is_err() {
+                return Err(why);
+            }
+        }
+        looking().await
     }
 
     /// Revokes a certificate whose confirmation went wrong: the CA may take it for good, or revoke it by itself.
@@ -270,11 +289,11 @@ impl Stage {
         match self {
             // It has this transaction, so it has had the request.
             Stage::First if said.has(Failure::TRANSACTION_ID_IN_USE) => Submission::Unknown { reason },
+            // What failed, and when, nobody knows.
+            Stage::First if said.has(Failure::SYSTEM_FAILURE) => Submission::Unknown { reason },
             Stage::First if said.has(Failure::SYSTEM_UNAVAILABLE) || said.has_any(&Failure::OF_THE_SENDER) => {
                 Submission::NotTaken { reason, retry_after: None }
             }
-            // What failed, and when, nobody knows.
-            Stage::First if said.has(Failure::SYSTEM_FAILURE) => Submission::Unknown { reason },
             Stage::First => Submission::Rejected { reason },
             Stage::Repeated => Submission::Unknown { reason },
             Stage::Polled if system => wait(),
@@ -287,13 +306,14 @@ impl Stage {
     }
 
     /// What it means that the CA answers with a rejection in the place of a certificate.
-    fn rejection(self, said: &StatusInfo) -> Submission {
+    fn rejection(self, said: &StatusInfo, wait: impl FnOnce() -> Submission) -> Submission {
         let reason = format!("the CA says: {said}");
         match self {
-            Stage::First if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => {
-                Submission::NotTaken { reason, retry_after: None }
-            }
             Stage::First if said.has(Failure::TRANSACTION_ID_IN_USE) => Submission::Unknown { reason },
+            // As in an error message: a CA whose database fails after it has signed says so too.
+            Stage::First | Stage::Polled if said.has(Failure::SYSTEM_FAILURE) => Submission::Unknown { reason },
+            Stage::First if said.has(Failure::SYSTEM_UNAVAILABLE) => Submission::NotTaken { reason, retry_after: None },
+            Stage::Polled if said.has(Failure::SYSTEM_UNAVAILABLE) => wait(),
             Stage::First | Stage::Polled => Submission::Rejected { reason },
             // It may refuse a second certificate because it has issued the first.
             Stage::Repeated => Submission::Unknown { reason },
@@ -305,6 +325,6 @@ impl Stage {
 fn pause(error: &CallError) -> Duration {
     match error {
         CallError::NotTaken { after: Some(after), .. } => *after,
-        _ => ASK_AGAIN,
+        _ => AGAIN,
     }
 }

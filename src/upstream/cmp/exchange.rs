@@ -15,7 +15,7 @@ use crate::crypto::provider;
 use crate::upstream::IdempotencyKey;
 use crate::upstream::http::Http;
 use crate::upstream::remote::{CallError, RemoteCa};
-use crate::x509::ber;
+use crate::x509::{Certificate, ber};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -75,7 +75,12 @@ pub struct Answer {
     pub nonce: Vec<u8>,
     /// Whether no confirmation is wanted.
     pub implicit_confirm: bool,
+    /// Certificates of CAs beside it, which nothing protects.
+    pub beside: Vec<Arc<Certificate>>,
 }
+
+/// Certificates beside an answer that are looked at.
+const MOST_BESIDE: usize = 32;
 
 /// Sends a message, and checks the answer. [`CallError::Unclear`] is whatever cannot be believed: the CA may have acted all the same.
 pub async fn exchange(http: &Http, peer: &Arc<Peer>, ca: &RemoteCa, ask: Ask) -> Result<Answer, CallError> {
@@ -184,5 +189,13 @@ fn read(octets: &[u8], ask: &Ask, peer: &Peer, responders: &Responders, now: Tim
         content: message.content.to_vec(),
         nonce: header.sender_nonce.to_vec(),
         implicit_confirm: header.implicit_confirm,
+        beside: message
+            .extra_certificates
+            .iter()
+            .take(MOST_BESIDE)
+            .filter_map(|der| Certificate::from_der(der).ok())
+            .filter(Certificate::is_ca)
+            .map(Arc::new)
+            .collect(),
     })
 }

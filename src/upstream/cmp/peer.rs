@@ -9,8 +9,8 @@ use super::message::body_tag;
 use super::protection::Credential;
 use super::responders::Responders;
 use super::template::{self, Asked};
-use crate::crypto::{keystore, provider};
 use crate::upstream::IssuanceOrder;
+use crate::upstream::files::{Identity, read_certificates, read_identity};
 use crate::upstream::remote::{RemoteCa, RemoteError};
 use crate::upstream::secret::SecretSource;
 use crate::x509::{Certificate, DistinguishedName, X509Error, spki};
@@ -223,28 +223,13 @@ fn common_name(reference: &str) -> Result<DistinguishedName, X509Error> {
 
 /// Reads the certificate and the key, and gives the identifier of the key besides.
 fn read_signature(certificate: &Path, key: &Path, passphrase: &str) -> Result<(Credential, Vec<u8>), RemoteError> {
-    let chain = read_certificates(certificate)?;
+    let Identity { chain, signer } = read_identity(certificate, key, passphrase)?;
     let chain: Vec<Certificate> = chain.into_iter().map(Arc::unwrap_or_clone).collect();
-    let own = chain.first().ok_or_else(|| failed(certificate.display(), "there is no certificate in it"))?;
-    let pem = std::fs::read_to_string(key).map_err(|error| failed(key.display(), error))?;
-    let encrypted = zeroize::Zeroizing::new(pem).contains("-----BEGIN ENCRYPTED PRIVATE KEY-----");
-    // The error of the key file names it.
-    let pkcs8 = keystore::read_key(key, encrypted.then_some(passphrase))
-        .map_err(|error| RemoteError::File { path: key.display().to_string(), why: error.to_string() })?;
-    let signer = provider().keys.signer(&pkcs8).map_err(|error| failed(key.display(), error))?;
-    if signer.spki() != own.spki() {
-        return Err(failed(key.display(), format!("it is not the key of the certificate in {}", certificate.display())));
-    }
+    let own = &chain[0];
     let algorithm = *signer.algorithms().first().ok_or_else(|| failed(key.display(), "the key does not sign"))?;
     let identifier = match own.subject_key_identifier() {
         Some(identifier) => identifier,
         None => spki::key_identifier(own.spki()).map_err(|error| failed(certificate.display(), error))?.to_vec(),
     };
     Ok((Credential::Signature { signer, algorithm, chain }, identifier))
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<Arc<Certificate>>, RemoteError> {
-    let text = std::fs::read_to_string(path).map_err(|error| failed(path.display(), error))?;
-    let certificates = Certificate::chain_from_pem(&text).map_err(|error| failed(path.display(), error))?;
-    Ok(certificates.into_iter().map(Arc::new).collect())
 }

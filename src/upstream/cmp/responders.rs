@@ -2,8 +2,8 @@
 //! it answers for a CA.
 //!
 //! A chain alone is not enough. The devices have certificates of the same CA, and none of them may speak for it: a signer that is not
-//! configured itself has to be a certification authority or registration authority by its extended key usage, or to have the name that is
-//! configured.
+//! configured itself has to be a certification authority or registration authority by its extended key usage, a CA of the same name as one
+//! that is configured (which was renewed, or has a new key), or to have the name that is configured.
 
 use std::sync::Arc;
 
@@ -43,16 +43,21 @@ impl Responders {
             let keyed = header.sender_kid.is_empty() || identifier.is_none_or(|identifier| identifier == header.sender_kid);
             named && keyed
         };
-        let configured = self.anchors.iter().map(|anchor| &**anchor);
-        let mut candidates = beside.iter().chain(configured).filter(fits).take(MOST_TRIES).peekable();
+        let configured = self.anchors.iter().map(|anchor| &**anchor).filter(fits);
+        let mut candidates = configured.chain(beside.iter().filter(fits).take(MOST_TRIES)).peekable();
         if candidates.peek().is_none() {
             let sender = header.sender.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
             return Err(format!("it is signed by {sender}, and no certificate for that is beside it or configured"));
         }
-        match candidates.find(|candidate| signed(candidate)) {
-            Some(signer) => self.may_answer(signer, &beside, now),
-            None => Err("its signature does not verify".to_owned()),
+        // Several certificates may have the same key: one of a CA that was renewed, say.
+        let mut why = None;
+        for signer in candidates.filter(|candidate| signed(candidate)) {
+            match self.may_answer(signer, &beside, now) {
+                Ok(()) => return Ok(()),
+                Err(refused) => why = why.or(Some(refused)),
+            }
         }
+        Err(why.unwrap_or_else(|| "its signature does not verify".to_owned()))
     }
 
     fn may_answer(&self, signer: &Certificate, beside: &[Certificate], now: Timestamp) -> Result<(), String> {
@@ -74,6 +79,9 @@ impl Responders {
             last = next.ok_or_else(|| format!("it is signed by {subject}, which does not chain to what is configured"))?;
             in_time(last, now)?;
         }
+        if self.is_the_ca(signer) {
+            return Ok(());
+        }
         if signer.key_usage().is_some_and(|usage| !usage.contains(KeyUsage::DIGITAL_SIGNATURE)) {
             return Err(format!("it is signed by {subject}, whose key usage is not for signatures"));
         }
@@ -85,6 +93,12 @@ impl Responders {
             "it is signed by {subject}, which has neither cmcCA nor cmcRA among its extended key usages; if that one may answer for \
              the CA, set `responder` to its name, or put its certificate into the file of `trust-responses`"
         ))
+    }
+
+    /// Whether this is a certificate of one of the CAs that are configured, renewed or with a new key.
+    fn is_the_ca(&self, signer: &Certificate) -> bool {
+        let may_certify = signer.key_usage().is_none_or(|usage| usage.contains(KeyUsage::KEY_CERT_SIGN));
+        signer.is_ca() && may_certify && self.anchors.iter().any(|anchor| anchor.subject().matches(signer.subject()))
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::{Carrier, Delegate, DelegateSettings};
 use crate::upstream::excerpt::short;
-use crate::upstream::http::{Http, HttpSettings};
+use crate::upstream::http::HttpSettings;
 use crate::upstream::remote::{CallError, RemoteError};
 
 /// What a program is configured with.
@@ -44,8 +44,8 @@ const TEMPORARY_FAILURE: i32 = 75;
 /// How much of what it says on its standard error is read; the log gets the beginning of that.
 const MAX_COMPLAINTS: usize = 4 * 1024;
 
-/// Opens a program: sees whether it is there. Time and size of an answer are limited as `limits` says; `http` fetches CRLs.
-pub fn open(settings: &ExecSettings, limits: &HttpSettings, http: Http) -> Result<Delegate, RemoteError> {
+/// Opens a program: sees whether it is there. Time and size of an answer are limited as `limits` says.
+pub fn open(settings: &ExecSettings, limits: &HttpSettings) -> Result<Delegate, RemoteError> {
     let bad = |why: String| RemoteError::File { path: settings.program.display().to_string(), why };
     let found = std::fs::metadata(&settings.program).map_err(|error| bad(error.to_string()))?;
     if !found.is_file() {
@@ -55,7 +55,7 @@ pub fn open(settings: &ExecSettings, limits: &HttpSettings, http: Http) -> Resul
     let program = std::path::absolute(&settings.program).map_err(|error| bad(error.to_string()))?;
     let settings = Arc::new(ExecSettings { program, ..settings.clone() });
     let delegate = settings.delegate.clone();
-    let exec = Exec { settings, timeout: limits.timeout, max_answer: limits.max_answer, http };
+    let exec = Exec { settings, timeout: limits.timeout, max_answer: limits.max_answer };
     Ok(Delegate::new(delegate, Box::new(exec)))
 }
 
@@ -63,7 +63,6 @@ struct Exec {
     settings: Arc<ExecSettings>,
     timeout: Duration,
     max_answer: usize,
-    http: Http,
 }
 
 #[async_trait]
@@ -85,10 +84,6 @@ impl Carrier for Exec {
             },
             Err(_) => Err(CallError::no_answer(self.timeout)),
         }
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
     }
 }
 

@@ -249,20 +249,21 @@ async fn what_a_webhook_did_is_told_by_how_it_failed() {
         (Play::json(200, &json!({ "status": "unknown", "reason": "who knows" })), "unknown", "unknown"),
         (Play::json(200, &json!({ "status": "not-taken", "reason": "busy" })), "not-taken", "not-taken"),
         (Play::json(200, &json!({ "status": "ok" })), "unknown", "unknown"),
-        (Play::json(200, &json!({ "status": "issued", "certificate": "MAA=" })), "unknown", "not-taken"),
-        (Play::body(200, "text/html", "<html>"), "unknown", "not-taken"),
-        (Play::status(503), "not-taken", "not-taken"),
-        (Play::status(429), "not-taken", "not-taken"),
-        (Play::status(401), "not-taken", "not-taken"),
-        (Play::status(404), "not-taken", "not-taken"),
-        (Play::status(408), "unknown", "not-taken"),
-        (Play::status(500), "unknown", "not-taken"),
-        (Play::status(301).header("Location", "/elsewhere"), "not-taken", "not-taken"),
-        (Play::status(307), "not-taken", "not-taken"),
-        (Play::status(308), "not-taken", "not-taken"),
-        (Play::status(302), "unknown", "not-taken"),
-        (Play::Cut, "unknown", "not-taken"),
-        (Play::json(200, &json!({ "status": "rejected", "reason": "no" })).cut_in_body(9), "unknown", "not-taken"),
+        (Play::json(200, &json!({ "status": "issued", "certificate": "MAA=" })), "unknown", "waiting"),
+        (Play::body(200, "text/html", "<html>"), "unknown", "waiting"),
+        (Play::status(503), "unknown", "waiting"),
+        (Play::status(503).header("Retry-After", "5"), "not-taken", "waiting"),
+        (Play::status(429), "not-taken", "waiting"),
+        (Play::status(401), "not-taken", "waiting"),
+        (Play::status(404), "not-taken", "waiting"),
+        (Play::status(408), "unknown", "waiting"),
+        (Play::status(500), "unknown", "waiting"),
+        (Play::status(301).header("Location", "/elsewhere"), "not-taken", "waiting"),
+        (Play::status(307), "not-taken", "waiting"),
+        (Play::status(308), "not-taken", "waiting"),
+        (Play::status(302), "unknown", "waiting"),
+        (Play::Cut, "unknown", "waiting"),
+        (Play::json(200, &json!({ "status": "rejected", "reason": "no" })).cut_in_body(9), "unknown", "waiting"),
     ] {
         let peer = Scripted::playing([play.clone(), play.clone()]).await;
         let hook = hook(&peer, &[Can::Wait]);
@@ -358,7 +359,7 @@ fn program(path: &Path, limits: &HttpSettings, arguments: &[&str]) -> Delegate {
         environment: vec!["PATH".into(), "RAVELIN_NO_SUCH_VARIABLE".into()],
         folder: path.parent().map(Path::to_owned),
     };
-    exec::open(&settings, limits, Http::open(limits, "").unwrap()).unwrap()
+    exec::open(&settings, limits).unwrap()
 }
 
 const PATIENT: Duration = Duration::from_secs(20);
@@ -410,7 +411,7 @@ async fn what_a_program_did_is_told_by_how_it_ended() {
     }
     let missing = ExecSettings { program: ca.file("missing"), ..ExecSettings::default() };
     let limits = limits(PATIENT, 4096);
-    assert!(exec::open(&missing, &limits, Http::open(&limits, "").unwrap()).is_err());
+    assert!(exec::open(&missing, &limits).is_err());
     // It was there when the configuration was read, and is not any more.
     let path = script(&ca, "#!/bin/sh\n");
     let gone = program(&path, &limits, &[]);
@@ -507,7 +508,7 @@ async fn the_program_in_the_book_issues_and_revokes() {
         folder: path.parent().map(Path::to_owned),
     };
     let limits = limits(PATIENT, 64 * 1024);
-    let program = exec::open(&settings, &limits, Http::open(&limits, "").unwrap()).unwrap();
+    let program = exec::open(&settings, &limits).unwrap();
 
     let Submission::Issued { certificate, .. } = program.submit(&remote, &order, &KEY).await else {
         panic!("{:?}", program.submit(&remote, &order, &KEY).await)

@@ -85,14 +85,12 @@ impl Carrier for Webhook {
                 CallError::not_taken(format!("{said}; redirects are not followed, set `url` to where it leads"))
             }
             StatusCode::REQUEST_TIMEOUT => CallError::Unclear(said),
-            StatusCode::SERVICE_UNAVAILABLE => CallError::NotTaken { reason: said, after: answer.retry_after() },
+            StatusCode::SERVICE_UNAVAILABLE if answer.takes_nothing_now() => {
+                CallError::NotTaken { reason: said, after: answer.retry_after() }
+            }
             status if status.is_client_error() => CallError::NotTaken { reason: said, after: answer.retry_after() },
             _ => CallError::Unclear(said),
         })
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, CallError> {
-        self.http.get(url).await.map(Vec::from)
     }
 }
 

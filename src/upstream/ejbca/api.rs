@@ -162,6 +162,10 @@ pub(super) fn judged(answer: Answer) -> Result<Answer, CallError> {
     match answer.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(CallError::not_taken(format!("EJBCA does not let us: {said}"))),
         StatusCode::NOT_FOUND if failure.is_none() => Err(CallError::not_taken(format!("there is no such interface: {said}"))),
+        // In its own words: a CA or a key that is not there now.
+        StatusCode::SERVICE_UNAVAILABLE if failure.is_some() => {
+            Err(CallError::NotTaken { reason: said, after: answer.retry_after() })
+        }
         _ => answer.success().map_err(|error| match error {
             CallError::NotTaken { after, .. } => CallError::NotTaken { reason: said, after },
             CallError::Refused(_) => CallError::Refused(said),

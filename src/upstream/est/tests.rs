@@ -147,7 +147,7 @@ async fn a_server_that_lets_wait_is_sent_the_same_again() {
         Play::status(202).header("Retry-After", "86400"),
         Play::status(202),
         Play::status(202).header("Retry-After", "0"),
-        Play::status(503),
+        Play::status(503).header("Retry-After", "15"),
         pkcs7(base64(&[&leaf])),
     ])
     .await;
@@ -155,16 +155,12 @@ async fn a_server_that_lets_wait_is_sent_the_same_again() {
     let remote = ca.remote_ca(CA);
     let mut submission = est.submit(&remote, &order, &KEY).await;
     let mut waits = Vec::new();
-    loop {
-        match submission {
-            Submission::Waiting { retry_after, .. } => waits.push(Some(retry_after.as_secs())),
-            Submission::NotTaken { .. } => waits.push(None),
-            _ => break,
-        }
-        submission = est.poll(&remote, &order, REFERENCE).await;
+    while let Submission::Waiting { reference, retry_after } = submission {
+        waits.push(retry_after.as_secs());
+        submission = est.poll(&remote, &order, &reference).await;
     }
     assert_eq!(issued(submission).0.der(), leaf.der());
-    assert_eq!(waits, [Some(120), Some(3600), Some(60), Some(1), None], "an hour is the longest here");
+    assert_eq!(waits, [120, 3600, 60, 1, 15], "an hour is the longest here");
     let seen = peer.seen();
     assert!(seen.iter().all(|one| one.body == seen[0].body && one.target == seen[0].target));
 }
@@ -192,7 +188,7 @@ async fn after_a_lost_answer_nobody_knows() {
     let lax = est(&peer, &EstSettings { repeats: Repeats::SameCertificate, ..plain() });
     assert!(lax.abilities(&remote).can_find_again);
     assert!(matches!(lax.submit(&remote, &order, &KEY).await, Submission::Unknown { .. }));
-    assert!(matches!(lax.poll(&remote, &order, REFERENCE).await, Submission::NotTaken { .. }));
+    assert!(matches!(lax.poll(&remote, &order, REFERENCE).await, Submission::Waiting { .. }));
     assert_eq!(issued(lax.find(&remote, &order, &KEY).await).0.der(), leaf.der());
 }
 
@@ -201,7 +197,7 @@ async fn what_is_wrong_on_our_side_is_no_devices_fault() {
     let ca = ca();
     let order = ca.order(CA);
     let statuses = [401, 403, 404, 405, 501, 503, 429];
-    let peer = Scripted::playing(statuses.map(Play::status)).await;
+    let peer = Scripted::playing(statuses.map(|status| Play::status(status).header("Retry-After", "5"))).await;
     let est = est(&peer, &plain());
     let remote = ca.remote_ca(CA);
     for status in statuses {

@@ -22,8 +22,9 @@ pub struct Answer {
 impl Answer {
     /// The answer if its status is 2xx; otherwise what the status says.
     ///
-    /// Nothing was taken by 401, 407, 408, 421, 429 and 503, and by redirects that have the same request sent elsewhere, which are not
-    /// followed: a POST is sent to nobody who is not configured. Other 4xx were refused. Anything else leaves it unclear.
+    /// Nothing was taken by 401, 407, 421 and 429, by 503 where [`takes_nothing_now`](Self::takes_nothing_now) holds, and by redirects
+    /// that have the same request sent elsewhere, which are not followed: a POST is sent to nobody who is not configured. Other 4xx but
+    /// 408 were refused. Anything else leaves it unclear: a server may give up with 408 or 503 on a request that it has begun with.
     pub fn success(self) -> Result<Self, CallError> {
         if self.status.is_success() {
             return Ok(self);
@@ -37,16 +38,28 @@ impl Answer {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 CallError::not_taken(format!("the proxy does not accept our credentials: {said}"))
             }
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::REQUEST_TIMEOUT
-            | StatusCode::MISDIRECTED_REQUEST => CallError::NotTaken { reason: said, after: self.retry_after() },
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::MISDIRECTED_REQUEST => {
+                CallError::NotTaken { reason: said, after: self.retry_after() }
+            }
+            StatusCode::SERVICE_UNAVAILABLE if self.takes_nothing_now() => {
+                CallError::NotTaken { reason: said, after: self.retry_after() }
+            }
+            StatusCode::REQUEST_TIMEOUT => CallError::Unclear(said),
             StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
                 CallError::not_taken(format!("{said}; redirects are not followed, set `url` to where it is"))
             }
             status if status.is_client_error() => CallError::Refused(said),
             _ => CallError::Unclear(said),
         })
+    }
+
+    /// Whether a 503 says that the server surely did not take the request: it names a time to come again, and is no page for people.
+    ///
+    /// By itself a 503 says no such thing. Proxies answer it for a CA that died over a request which it had received (Envoy, and
+    /// Varnish, whose page names a time too), and servers for one that took them too long. A connector that knows what its CA
+    /// itself says, before it does anything, looks at that first.
+    pub fn takes_nothing_now(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.retry_after().is_some() && !self.media_type().contains("html")
     }
 
     /// The status, where a redirect leads, and the beginning of the body, for logs.

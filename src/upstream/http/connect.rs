@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -45,6 +46,17 @@ pub(super) struct NoConnection(pub(super) String);
 /// The connection is TLS 1.3.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IsTls13;
+
+/// Whether the connection has carried a request yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Carried(Arc<AtomicBool>);
+
+impl Carried {
+    /// Notes that it has; whether it had before.
+    pub(super) fn mark(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+}
 
 impl Way {
     pub(super) fn new(own: Uri, route: Arc<Route>, tls: Option<Tls>, timeout: Duration) -> Self {
@@ -209,7 +221,7 @@ enum Io {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let mut connected = Connected::new().proxy(self.is_proxied);
+        let mut connected = Connected::new().proxy(self.is_proxied).extra(Carried::default());
         if let Io::Tls(stream) = &self.io {
             if stream.inner().get_ref().1.alpn_protocol() == Some(b"h2") {
                 connected = connected.negotiated_h2();

@@ -45,8 +45,7 @@ pub(super) fn of_exchange(error: &hyper_util::client::legacy::Error, is_tls13: b
     if error.is_connect() || told.starts_with(UNSTARTED) {
         return CallError::not_taken(told);
     }
-    // The server refuses a stream before it does anything with it (RFC 9113 section 8.7).
-    if find::<h2::Error>(error).is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
+    if find::<h2::Error>(error).is_some_and(was_not_processed) {
         return CallError::not_taken(told);
     }
     // In TLS 1.3 a server looks at our certificate when the handshake is over on our side. If it does not take it, it has read no
@@ -59,17 +58,29 @@ pub(super) fn of_exchange(error: &hyper_util::client::legacy::Error, is_tls13: b
     }
 }
 
+/// Whether the server says that it did nothing with a stream: it refuses the stream (RFC 9113 section 8.7), or goes away in peace, and
+/// names an earlier stream as the last one that it looks at (section 6.8). Streams up to that one end otherwise, if they end.
+fn was_not_processed(error: &h2::Error) -> bool {
+    let says = |reason| error.reason() == Some(reason);
+    says(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote() && says(h2::Reason::NO_ERROR))
+}
+
 /// What became of a connection over which a request was sent.
 pub(super) fn of_broken(error: &(dyn Error + 'static)) -> String {
-    let ended = |error: &io::Error| matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
-    let is_incomplete = find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
-    match causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(ended) || is_incomplete {
+    match is_end(error) {
         true => "the connection ended before the answer was there".to_owned(),
         false => with_causes(error),
     }
 }
 
-/// What the HTTP client calls a request that it did not begin to send.
+/// Whether the connection ended.
+pub(super) fn is_end(error: &(dyn Error + 'static)) -> bool {
+    let ended = |error: &io::Error| matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+    let is_incomplete = find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
+    is_incomplete || causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(ended)
+}
+
+/// What the HTTP client calls a request that it hands back: nothing of it went over the connection that it was meant for.
 pub(super) const UNSTARTED: &str = "client error (Canceled)";
 
 /// Why a TLS handshake failed.

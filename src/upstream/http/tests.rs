@@ -38,12 +38,20 @@ fn localhost() -> Vec<SubjectAltName> {
 async fn what_a_failure_says_of_the_request() {
     let plays = [
         well(),
-        Play::body(503, "text/plain", "later").header("Retry-After", "7"),
+        Play::body(503, "application/json", "later").header("Retry-After", "7"),
         Play::body(400, "text/plain", "no"),
         Play::body(401, "text/html", "<html><style>p {}</style><p>who are\n you</p>"),
         Play::status(307).header("Location", "https://elsewhere.example.net/"),
         Play::status(302).header("Location", "/login"),
         Play::body(500, "text/plain", "oh"),
+        // Envoy and Varnish over a CA that died, and a server that gave up on a request which it had begun with.
+        Play::body(
+            503,
+            "text/plain",
+            "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+        ),
+        Play::body(503, "text/html", "<h1>Error 503 Backend fetch failed</h1>").header("Retry-After", "5"),
+        Play::status(408),
         Play::body(200, "text/plain", "a long answer").cut_in_body(3),
         Play::Cut,
         Play::Stall,
@@ -59,12 +67,13 @@ async fn what_a_failure_says_of_the_request() {
     assert!(matches!(send().await, Err(CallError::Refused(said)) if said == "400 Bad Request: no"));
     assert!(not_taken(send().await.unwrap_err()).ends_with("401 Unauthorized: who are you"));
     assert!(not_taken(send().await.unwrap_err()).contains("to https://elsewhere.example.net/; redirects are not followed"));
-    for expected in ["302 Found to /login", "oh", "200 OK, then", "the connection ended", "no answer within 300 ms"] {
+    let unclear = ["302 Found to /login", "oh", "connection termination", "Backend fetch failed", "408 Request Timeout"];
+    for expected in unclear.into_iter().chain(["200 OK, then", "the connection ended", "no answer within 300 ms"]) {
         let unclear = send().await;
         assert!(matches!(&unclear, Err(CallError::Unclear(why)) if why.contains(expected)), "{unclear:?}");
     }
     let seen = peer.seen();
-    assert_eq!(seen.len(), 10, "nothing is sent twice");
+    assert_eq!(seen.len(), 13, "nothing is sent twice");
     assert_eq!((seen[0].method.as_str(), seen[0].target.as_str(), seen[0].text()), ("POST", "/a?b=c", "order"));
     assert_eq!(peer.connections(), 3, "connections are kept as long as they last");
     assert!(seen[0].header("user-agent").starts_with("ravelin/"));
@@ -111,10 +120,24 @@ async fn a_kept_connection_that_ended_costs_nothing() {
     }
     assert_eq!((peer.seen().len(), peer.connections()), (3, 3));
 
-    // What only asks is asked again where the answer was lost.
-    let peer = Scripted::playing([Play::Cut, well()]).await;
-    assert_eq!(peer.http().get(&peer.url()).await.unwrap(), "well");
-    assert_eq!(peer.seen().len(), 2);
+    // What only asks is asked once more where a kept connection ended under it, and nowhere else.
+    let peer = Scripted::playing([well(), Play::Cut, well(), Play::Cut, Play::Cut]).await;
+    let http = peer.http();
+    for seen in [1, 3] {
+        assert_eq!(http.get(&peer.url()).await.unwrap(), "well");
+        assert_eq!(peer.seen().len(), seen);
+    }
+    http.get(&peer.url()).await.unwrap_err();
+    assert_eq!(peer.seen().len(), 5);
+    let peer = Scripted::playing([Play::Cut, well(), well().cut_in_body(1), Play::status(500), Play::Cut]).await;
+    let http = peer.http();
+    assert!(http.get(&peer.url()).await.is_err(), "a fresh connection has no such end");
+    http.get(&peer.url()).await.unwrap();
+    http.get(&peer.url()).await.unwrap_err();
+    http.get(&peer.url()).await.unwrap_err();
+    // Nor what may act, by whatever method.
+    http.send_once(Request::get(peer.url()).body(Bytes::new()).unwrap()).await.unwrap_err();
+    assert_eq!(peer.seen().len(), 5);
 }
 
 #[tokio::test]
@@ -338,6 +361,52 @@ async fn http_2_is_spoken_where_it_is_offered() {
 }
 
 /// A proxy: what it was told first, and to whom it passes on; or how it refuses.
+/// A server of HTTP/2 that answers the first request with a farewell: its reason, and the last stream that it looks at.
+async fn leaving(ca: &TestCa, reason: u32, last: u32) -> String {
+    let mut config = ca.server_config();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(tcp).await.unwrap();
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        stream.write_all(&settings).await.unwrap();
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut body = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut body).await.unwrap();
+            const HEADERS: u8 = 1;
+            if head[3] == HEADERS {
+                break;
+            }
+        }
+        let goaway = [[0, 0, 8, 7, 0, 0, 0, 0, 0].as_slice(), &last.to_be_bytes(), &reason.to_be_bytes()].concat();
+        stream.write_all(&goaway).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_in_peace_says_what_it_did_not_look_at() {
+    let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
+    for (reason, last, taken) in [(0, 0, false), (0, 1, true), (2, 1, true)] {
+        let url = leaving(&ca, reason, last).await;
+        let http = Http::open(&HttpSettings { trust: Some(ca.chain_file()), ..settings(&url) }, "").unwrap();
+        let error = http.send(post(&url)).await.unwrap_err();
+        match taken {
+            false => drop(not_taken(error)),
+            true => assert!(matches!(error, CallError::Unclear(_)), "{reason} {last}: {error:?}"),
+        }
+    }
+}
+
 async fn proxy(
     refusal: Option<&'static str>,
     destination: Option<std::net::SocketAddr>,

@@ -1,6 +1,5 @@
 //! TLS to a CA: pinned roots, the hybrid key exchange first, and what we show of ourselves.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +13,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{ClientCertificate, HttpSettings};
 use crate::algorithm::{KeyAlgorithm, SignatureAlgorithm};
-use crate::crypto::{Signer, keystore, provider};
+use crate::crypto::Signer;
+use crate::upstream::files::{Identity, bad_file, read_certificates, read_identity};
 use crate::upstream::remote::RemoteError;
 use crate::x509::Certificate;
 
@@ -29,7 +29,7 @@ impl Tls {
     pub(super) fn open(settings: &HttpSettings, passphrase: &str) -> Result<Option<Self>, RemoteError> {
         let client = settings.client.as_ref().map(|client| identity(client, passphrase)).transpose()?;
         let Some(trust) = &settings.trust else { return Ok(None) };
-        let failed = |why: String| RemoteError::File { path: trust.display().to_string(), why };
+        let failed = |why: String| bad_file(trust, why);
         let pinned = read_certificates(trust)?;
         let mut roots = RootCertStore::empty();
         for root in &pinned {
@@ -73,44 +73,21 @@ pub(super) fn crypto() -> CryptoProvider {
     provider
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>, RemoteError> {
-    let failed = |why: String| RemoteError::File { path: path.display().to_string(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    Certificate::chain_from_pem(&text).map_err(|error| failed(error.to_string()))
-}
-
 /// Our certificate, those above it, and the key.
 fn identity(files: &ClientCertificate, passphrase: &str) -> Result<Arc<CertifiedKey>, RemoteError> {
-    let failed = |path: &Path, why: String| RemoteError::File { path: path.display().to_string(), why };
-    let mut chain = read_certificates(&files.certificate)?;
+    let Identity { mut chain, signer } = read_identity(&files.certificate, &files.key, passphrase)?;
     if let Some(above) = files.chain.as_deref().filter(|path| path.exists()) {
         chain.extend(read_certificates(above)?);
     }
-    let Some(certificate) = chain.first() else {
-        return Err(failed(&files.certificate, "there is no certificate in it".to_owned()));
-    };
-    let text = zeroize::Zeroizing::new(std::fs::read(&files.key).map_err(|error| failed(&files.key, error.to_string()))?);
-    let is_encrypted = text.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
-    // The error names the file.
-    let pkcs8 = keystore::read_key(&files.key, is_encrypted.then_some(passphrase))
-        .map_err(|error| RemoteError::Key { why: error.to_string() })?;
-    let signer = provider().keys.signer(&pkcs8).map_err(|error| failed(&files.key, error.to_string()))?;
-    if signer.spki() != certificate.spki() {
-        let why =
-            format!("it is not the key of the certificate in {}, of {}", files.certificate.display(), certificate.subject());
-        return Err(failed(&files.key, why));
-    }
     if !SCHEMES.iter().any(|scheme| scheme.fits(&*signer)) {
         let why = format!("it is a key of the kind {}, which TLS has no signature scheme for", signer.key());
-        return Err(failed(&files.key, why));
+        return Err(bad_file(&files.key, why));
     }
     // A root at the end is what the server has already.
-    let below_root = |(at, one): &(usize, &Certificate)| *at == 0 || one.issuer() != one.subject();
+    let below_root = |(at, one): &(usize, &Arc<Certificate>)| *at == 0 || one.issuer() != one.subject();
     let chain = chain.iter().enumerate().filter(below_root).map(|(_, one)| CertificateDer::from(one.der().to_vec())).collect();
     Ok(Arc::new(CertifiedKey::new(chain, Arc::new(TlsKey(signer)))))
 }
-
-const ENCRYPTED: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
 
 /// What we show on one connection, and whether the server asked.
 #[derive(Debug, Default)]
@@ -240,7 +217,7 @@ impl std::fmt::Debug for TlsSigner {
 #[derive(Debug)]
 struct PinnedRoots {
     webpki: Arc<WebPkiServerVerifier>,
-    pinned: Vec<Certificate>,
+    pinned: Vec<Arc<Certificate>>,
     file: String,
 }
 

@@ -1,13 +1,14 @@
 //! One CA at a remote upstream: the certificates that it is known by.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use super::{RemoteError, signatures_by};
 use crate::algorithm::SignatureAlgorithm;
 use crate::upstream::NamesRule;
+use crate::upstream::files::read_certificates;
 use crate::x509::Certificate;
 
 /// What is configured for every CA at a remote upstream.
@@ -31,11 +32,13 @@ pub struct RemoteCa {
     crl_url: Option<String>,
     names: NamesRule,
     /// What is configured: what the CA tells of itself has to lead to one of these.
-    anchors: Vec<Arc<Certificate>>,
+    anchors: Arc<[Arc<Certificate>]>,
     /// Earlier certificates that are configured.
     previous: Vec<Arc<Certificate>>,
     /// The certificate that signs and those above it: as configured, or as the CA told later.
     known: ArcSwap<Known>,
+    /// Held while `known` is changed.
+    learning: Mutex<()>,
 }
 
 struct Known {
@@ -70,9 +73,10 @@ impl RemoteCa {
             name: settings.name.clone(),
             crl_url: settings.crl_url.clone(),
             names: settings.names,
-            anchors: chain.clone(),
+            anchors: chain.clone().into(),
             previous,
             known: ArcSwap::from_pointee(Known { chain: chain.into(), earlier: Vec::new() }),
+            learning: Mutex::new(()),
         })
     }
 
@@ -132,45 +136,128 @@ impl RemoteCa {
         signatures_by_certificate(&self.certificate())
     }
 
-    /// Takes over what the CA tells of itself, if it leads to a certificate that is configured; `true` if it was news. A CA that
-    /// tells nothing changes nothing.
-    pub fn learn(&self, told: &[Arc<Certificate>]) -> Result<bool, String> {
-        let known = self.known.load();
+    /// Takes over what the CA tells of itself, if it leads to a certificate that is configured; `true` if it was news. A CA that tells
+    /// nothing changes nothing; nor does one that tells of the certificate that is known among others, for it does not say which one
+    /// signs ([`learn_issuer_of`](Self::learn_issuer_of) sees that).
+    pub async fn learn(&self, told: &[Arc<Certificate>]) -> Result<bool, String> {
+        let known = self.known.load_full();
         if told.is_empty() || told.iter().any(|one| one.der() == known.chain[0].der()) {
             return Ok(false);
         }
-        // The one that signs is a CA that signed none of the others.
-        let signs_another = |one: &Arc<Certificate>| told.iter().any(|other| other.der() != one.der() && signed_by(other, one));
-        let lowest = told.iter().filter(|one| one.is_ca() && !signs_another(one));
-        let mut candidates = lowest.filter_map(|one| self.path_of(one, told));
-        let Some(chain) = candidates.next() else {
-            let subjects: Vec<_> = told.iter().map(|one| one.subject().to_string()).collect();
-            return Err(format!(
-                "the CA says that its certificates are {}, and none of them leads to one in the file of `chain`",
-                subjects.join("; ")
-            ));
-        };
+        let told = Told::of(&self.anchors, told)?;
+        let chain = off_thread(move || told.lowest().ok_or_else(|| told.leads_nowhere())).await?;
+        Ok(self.take_over(chain))
+    }
+
+    /// Whether a key that is known as the CA's, now or from earlier, signed this certificate.
+    pub(in crate::upstream) async fn knows_issuer_of(&self, certificate: &Arc<Certificate>) -> bool {
+        let known = self.known.load();
+        let chains = std::iter::once(&known.chain).chain(&known.earlier).map(|chain| &chain[0]);
+        let named = chains.chain(&self.previous).filter(|one| certificate.issuer().matches(one.subject()));
+        let named: Vec<_> = named.cloned().collect();
+        // The usual case costs no signature check. Whether it is what it says is looked at further on.
+        let identifier = certificate.authority_key_identifier();
+        if identifier.is_some() && named.iter().any(|one| one.subject_key_identifier() == identifier) {
+            return true;
+        }
+        let certificate = Arc::clone(certificate);
+        let knows = move || Ok(named.iter().any(|one| certificate.verify_signed_by(one.spki()).is_ok()));
+        off_thread(knows).await.unwrap_or(false)
+    }
+
+    /// Takes over the certificate whose key signed this one, if it is among those that the CA told, whatever else is among them, and
+    /// leads to a certificate that is configured.
+    pub(in crate::upstream) async fn learn_issuer_of(
+        &self,
+        certificate: &Arc<Certificate>,
+        told: &[Arc<Certificate>],
+    ) -> Result<(), String> {
+        let (told, certificate) = (Told::of(&self.anchors, told)?, Arc::clone(certificate));
+        let chain = off_thread(move || told.above(&certificate)).await?;
+        self.take_over(chain);
+        Ok(())
+    }
+
+    /// Takes a chain for that of the CA; `true` if it is another one than before.
+    fn take_over(&self, chain: Vec<Arc<Certificate>>) -> bool {
+        let _alone = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.load();
+        if known.chain[0].der() == chain[0].der() {
+            return false;
+        }
         let mut earlier = vec![Arc::clone(&known.chain)];
         earlier.extend(known.earlier.iter().filter(|old| old[0].der() != chain[0].der()).cloned());
+        earlier.truncate(MOST_EARLIER);
         self.known.store(Arc::new(Known { chain: chain.into(), earlier }));
-        Ok(true)
+        true
+    }
+}
+
+/// Earlier certificates of a CA that are kept.
+const MOST_EARLIER: usize = 16;
+
+/// Certificates that a CA may tell of itself: to sort them out takes a signature check for every two of them.
+const MOST_TOLD: usize = 64;
+
+/// Certificates that a CA told of itself, and those that they have to lead to. What it does is slow.
+struct Told {
+    anchors: Arc<[Arc<Certificate>]>,
+    /// CAs, all of them.
+    told: Vec<Arc<Certificate>>,
+}
+
+impl Told {
+    fn of(anchors: &Arc<[Arc<Certificate>]>, told: &[Arc<Certificate>]) -> Result<Self, String> {
+        let told: Vec<_> = told.iter().filter(|one| one.is_ca()).cloned().collect();
+        match told.len() > MOST_TOLD {
+            true => Err(format!("the CA tells of {} certificates, more than {MOST_TOLD}", told.len())),
+            false => Ok(Self { anchors: Arc::clone(anchors), told }),
+        }
+    }
+
+    /// The path up from the one that signs: it signed none of the others.
+    fn lowest(&self) -> Option<Vec<Arc<Certificate>>> {
+        let signs_another =
+            |one: &Arc<Certificate>| self.told.iter().any(|other| other.der() != one.der() && signed_by(other, one));
+        self.told.iter().filter(|one| !signs_another(one)).find_map(|one| self.path_of(one))
+    }
+
+    /// The path up from the one that signed this certificate.
+    fn above(&self, certificate: &Certificate) -> Result<Vec<Arc<Certificate>>, String> {
+        let mut signers = self.told.iter().filter(|one| signed_by(certificate, one)).peekable();
+        if signers.peek().is_none() {
+            return Err(format!("{} issued it, whose certificate the CA does not tell", certificate.issuer()));
+        }
+        signers.find_map(|one| self.path_of(one)).ok_or_else(|| self.leads_nowhere())
+    }
+
+    fn leads_nowhere(&self) -> String {
+        let subjects: Vec<_> = self.told.iter().map(|one| one.subject().to_string()).collect();
+        let subjects = subjects.join("; ");
+        format!("the CA says that its certificates are {subjects}, and none of them leads to one in the file of `chain`")
     }
 
     /// The path from a certificate up to one that is configured, and on.
-    fn path_of(&self, lowest: &Arc<Certificate>, told: &[Arc<Certificate>]) -> Option<Vec<Arc<Certificate>>> {
+    fn path_of(&self, lowest: &Arc<Certificate>) -> Option<Vec<Arc<Certificate>>> {
         let mut path = vec![Arc::clone(lowest)];
         // No path is longer than there are certificates.
-        for _ in 0..told.len() + self.anchors.len() {
+        for _ in 0..self.told.len() + self.anchors.len() {
             let last = path.last()?;
             if let Some(at) = self.anchors.iter().position(|anchor| anchor.der() == last.der()) {
                 path.extend(self.anchors[at + 1..].iter().cloned());
                 return Some(path);
             }
-            let above = self.anchors.iter().chain(told).find(|above| above.der() != last.der() && signed_by(last, above))?;
+            let mut above = self.anchors.iter().chain(&self.told);
+            let above = above.find(|above| above.der() != last.der() && signed_by(last, above))?;
             path.push(Arc::clone(above));
         }
         None
     }
+}
+
+/// Signature checks take their time.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|join| Err(join.to_string()))
 }
 
 fn signatures_by_certificate(certificate: &Certificate) -> Vec<SignatureAlgorithm> {
@@ -181,10 +268,114 @@ fn signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     certificate.issuer().matches(issuer.subject()) && certificate.verify_signed_by(issuer.spki()).is_ok()
 }
 
-/// Reads certificates out of a PEM file.
-fn read_certificates(path: &Path) -> Result<Vec<Arc<Certificate>>, RemoteError> {
-    let failed = |why: String| RemoteError::File { path: path.display().to_string(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let certificates = Certificate::chain_from_pem(&text).map_err(|error| failed(error.to_string()))?;
-    Ok(certificates.into_iter().map(Arc::new).collect())
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::algorithm::KeyAlgorithm;
+    use crate::scep::certs_only::{self, SetOrder};
+    use crate::upstream::est::{Est, EstSettings, Repeats};
+    use crate::upstream::remote::{Remote, RemoteSettings};
+    use crate::upstream::testing::{Play, Scripted, TestCa};
+    use crate::upstream::{IdempotencyKey, Limits, Submission, UpstreamCa};
+
+    fn bag(certificates: &[&Certificate]) -> Play {
+        let certificates: Vec<_> = certificates.iter().map(|one| one.der()).collect();
+        let message = certs_only::write(&certificates, &[], SetOrder::AsGiven);
+        Play::body(200, "application/pkcs7-mime", STANDARD.encode(message))
+    }
+
+    fn remote(peer: &Scripted, ca: &TestCa) -> Remote {
+        let settings = EstSettings {
+            username: None,
+            password: None,
+            repeats: Repeats::NewCertificate,
+            longest_wait: Duration::from_secs(60),
+            labels: BTreeMap::new(),
+        };
+        let ca = RemoteCaSettings {
+            name: "devices".into(),
+            chain: ca.chain_file(),
+            previous: None,
+            crl_url: None,
+            names: NamesRule::default(),
+        };
+        let patience = Duration::from_secs(6);
+        let common = RemoteSettings { name: "remote".into(), cas: vec![ca], patience, limits: Limits::NONE };
+        let http = peer.http();
+        Remote::open(&common, Box::new(Est::open(&settings, http.clone()).unwrap()), http).unwrap()
+    }
+
+    /// In a rollover a CA tells its old certificate beside the new one, or nothing at all beside what it issues.
+    #[tokio::test]
+    async fn a_ca_that_was_rolled_over_is_known_from_its_first_certificate_on() {
+        let root = TestCa::new(KeyAlgorithm::EcdsaP256);
+        let old = root.below(KeyAlgorithm::EcdsaP256);
+        let new = old.rolled_over(KeyAlgorithm::EcdsaP384, &root);
+        let (order, key) = (old.order("devices"), IdempotencyKey([7; 16]));
+        let leaf = new.issue(&order);
+        let by_old = old.issue(&order);
+        let both = || bag(&[&old.certificate, &new.certificate, &root.certificate]);
+        for (plays, requests) in [
+            // The leaf alone; then what the CA tells of itself.
+            (vec![bag(&[&leaf]), both(), bag(&[&leaf]), bag(&[&by_old])], 4),
+            // The chain beside the leaf, the old certificate too.
+            (vec![bag(&[&old.certificate, &leaf, &new.certificate]), bag(&[&leaf]), bag(&[&by_old])], 3),
+        ] {
+            let peer = Scripted::playing(plays).await;
+            let remote = remote(&peer, &old);
+            for leaf in [&leaf, &leaf, &by_old] {
+                let submission = remote.submit(&order, &key).await;
+                let Submission::Issued { certificate, chain } = submission else { panic!("{submission:?}") };
+                assert_eq!((certificate.der(), chain.len()), (leaf.der(), 0));
+                let above = remote.chain_above("devices", &certificate).unwrap();
+                assert!(signed_by(&certificate, &above[0]) && above[1].der() == root.certificate.der());
+            }
+            assert_eq!(peer.seen().len(), requests);
+            assert_eq!(remote.chain("devices").unwrap()[0].der(), new.certificate.der());
+            assert_eq!(remote.previous_certificates("devices")[0].der(), old.certificate.der());
+        }
+    }
+
+    /// Nothing is learned that does not lead to what is configured; the certificate is handed on, to be refused.
+    #[tokio::test]
+    async fn a_stranger_is_not_learned() {
+        let (ca, stranger) = (TestCa::new(KeyAlgorithm::EcdsaP256), TestCa::new(KeyAlgorithm::EcdsaP256));
+        let impostor = ca.rolled_over(KeyAlgorithm::EcdsaP256, &stranger);
+        let (order, key) = (ca.order("devices"), IdempotencyKey([7; 16]));
+        // Issued with a certificate that is none of a CA.
+        let device = ca.issue(&ca.order("devices"));
+        for (issuer, beside) in [(&stranger, vec![]), (&impostor, vec![&*stranger.certificate, &device])] {
+            let leaf = issuer.issue(&order);
+            let told = || bag(&[&[&leaf, &*issuer.certificate], beside.as_slice()].concat());
+            let peer = Scripted::playing([told(), told()]).await;
+            let remote = remote(&peer, &ca);
+            assert!(matches!(remote.submit(&order, &key).await, Submission::Issued { .. }));
+            assert_eq!(peer.seen().len(), 2);
+            assert_eq!(remote.chain("devices").unwrap()[0].der(), ca.certificate.der());
+            assert!(remote.previous_certificates("devices").is_empty());
+        }
+    }
+
+    /// What a CA tells when it is asked: alone it is news, beside the old certificate it says nothing of who signs.
+    #[tokio::test]
+    async fn what_a_ca_tells_of_itself_is_learned() {
+        let root = TestCa::new(KeyAlgorithm::EcdsaP256);
+        let old = root.below(KeyAlgorithm::EcdsaP256);
+        let new = old.rolled_over(KeyAlgorithm::EcdsaP256, &root);
+        let ca = old.remote_ca("devices");
+        let told = |cas: &[&TestCa]| -> Vec<_> { cas.iter().map(|ca| Arc::clone(&ca.certificate)).collect() };
+        assert_eq!(ca.learn(&[]).await, Ok(false));
+        assert_eq!(ca.learn(&told(&[&new, &old])).await, Ok(false));
+        assert_eq!(ca.learn(&told(&[&root, &new])).await, Ok(true));
+        assert_eq!(ca.certificate().der(), new.certificate.der());
+        assert!(ca.learn(&told(&[&TestCa::new(KeyAlgorithm::EcdsaP256)])).await.is_err());
+        let many: Vec<_> = std::iter::repeat_n(Arc::clone(&root.certificate), 65).collect();
+        assert!(ca.learn(&many).await.unwrap_err().contains("more than 64"));
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::upstream::{ASK_AGAIN, Submission};
+use crate::upstream::Submission;
 
 /// Why a call gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The CA surely did not receive it: no address, no connection, no TLS, or the CA (or what stands before it) says that it takes
-    /// nothing now (HTTP 429 and 503).
+    /// nothing now (HTTP 429; 503 with a time to come again).
     #[error("{reason}")]
     NotTaken {
         /// What happened.
@@ -16,8 +16,8 @@ pub enum CallError {
         /// When it may be tried again, if the CA said so.
         after: Option<Duration>,
     },
-    /// The CA may have received it, and acted on it: no answer in time, the connection broke, HTTP 500, 502, 504, or an answer that
-    /// makes no sense.
+    /// The CA may have received it, and acted on it: no answer in time, the connection broke, HTTP 408, 500, 502, 503, 504, or an answer
+    /// that makes no sense.
     #[error("{0}")]
     Unclear(String),
     /// The CA received it, and said no.
@@ -45,23 +45,18 @@ impl CallError {
         }
     }
 
-    /// What it means for asking after an order that waits: that changes nothing at the CA, so where the answer was lost, it is as if the
-    /// question had never been taken. The core asks it again, and counts the failure.
-    pub fn poll(self) -> Submission {
+    /// What it means for asking after an order that waits: it is asked after again.
+    pub fn still_waiting(self, reference: &str) -> Submission {
+        let retry_after = match &self {
+            CallError::NotTaken { after: Some(after), .. } => *after,
+            _ => Duration::from_secs(15),
+        };
         match self {
-            CallError::Unclear(reason) => Submission::NotTaken { reason, retry_after: None },
-            other => other.submission(),
-        }
-    }
-
-    /// The same where a "no" to the question says nothing of the order.
-    pub fn poll_again(self, reference: &str) -> Submission {
-        match self {
-            CallError::Refused(reason) => {
-                tracing::warn!("The CA did not say how an order stands: {reason}.");
-                Submission::Waiting { reference: reference.to_owned(), retry_after: ASK_AGAIN }
+            CallError::Refused(reason) => Submission::Rejected { reason },
+            CallError::NotTaken { .. } | CallError::Unclear(_) => {
+                tracing::warn!("The CA did not say how an order stands: {self}.");
+                Submission::Waiting { reference: reference.to_owned(), retry_after }
             }
-            other => other.poll(),
         }
     }
 }

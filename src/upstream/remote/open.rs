@@ -55,6 +55,7 @@ pub enum ConnectorSettings {
 /// Opens an upstream: reads its certificates, keys and secrets, and asks nobody. Blocks. `passphrase` opens keys that are encrypted.
 pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, RemoteError> {
     let http = Http::open(&settings.http, passphrase)?;
+    let others = http.clone();
     let connector: Box<dyn Connector> = match &settings.connector {
         ConnectorSettings::Ejbca(ejbca) => Box::new(Ejbca::open(ejbca, http)?),
         ConnectorSettings::AdCs(ad_cs) => Box::new(AdCs::open(ad_cs, http)?),
@@ -63,10 +64,10 @@ pub fn open(settings: &RemoteUpstream, passphrase: &str) -> Result<Remote, Remot
         ConnectorSettings::StepCa(step) => Box::new(StepCa::open(step, http, passphrase)?),
         ConnectorSettings::Vault(vault) => Box::new(Vault::open(vault, http)?),
         ConnectorSettings::Webhook(hook) => Box::new(webhook::open(hook, http)?),
-        ConnectorSettings::Exec(program) => Box::new(exec::open(program, &settings.http, http)?),
+        ConnectorSettings::Exec(program) => Box::new(exec::open(program, &settings.http)?),
         ConnectorSettings::Scep(scep) => Box::new(Scep::open(scep, passphrase, http)?),
         ConnectorSettings::AwsPca(aws) => Box::new(AwsPca::open(aws, http)?),
         ConnectorSettings::Acme(acme) => Box::new(Acme::open(acme, passphrase, http)?),
     };
-    Remote::open(&settings.common, connector)
+    Remote::open(&settings.common, connector, others)
 }

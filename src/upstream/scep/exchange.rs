@@ -100,7 +100,8 @@ impl Scep {
                 .body(Bytes::copy_from_slice(message)),
             false => Request::get(self.url(ca, OPERATION, Some(&STANDARD.encode(message)))).body(Bytes::new()),
         };
-        let answer = self.http.send(request.map_err(|error| CallError::Refused(error.to_string()))?).await?;
+        // By GET too it may have the CA issue.
+        let answer = self.http.send_once(request.map_err(|error| CallError::Refused(error.to_string()))?).await?;
         match answer.status {
             // Somebody has to mend the address, or the way in, while devices wait: a refusal by the CA is a signed message.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {

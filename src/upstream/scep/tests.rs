@@ -319,7 +319,8 @@ async fn failures_say_whether_the_server_has_heard_of_it() {
         (Play::status(500), Some(true)),
         (Play::Cut, Some(true)),
         (Play::body(200, "application/x-pki-message", "nonsense"), Some(true)),
-        (Play::status(503), Some(false)),
+        (Play::status(503), Some(true)),
+        (Play::status(503).header("Retry-After", "5"), Some(false)),
         (Play::status(404), Some(false)),
         (Play::status(400), None),
     ] {
@@ -336,6 +337,24 @@ async fn failures_say_whether_the_server_has_heard_of_it() {
             None => assert!(matches!(found, Submission::Rejected { .. }), "{play:?}: {found:?}"),
         }
     }
+}
+
+/// What makes the server issue goes by GET to one that knows nothing else: it is not sent again, however the connection ended.
+#[tokio::test]
+async fn an_order_by_get_is_sent_once() {
+    let server = Server::new();
+    let (remote, order) = {
+        let mut server = server.lock().unwrap();
+        server.capabilities = "Renewal\nSHA-256\nAES";
+        server.mood = Mood::IssueAndCut;
+        (server.ca.remote_ca("devices"), server.ca.order("devices"))
+    };
+    let peer = serve(&server).await;
+    let found = client(&peer, &settings()).submit(&remote, &order, &KEY).await;
+    assert!(matches!(found, Submission::Unknown { .. }), "{found:?}");
+    let operations = peer.seen().into_iter().filter(|seen| seen.target.contains("PKIOperation"));
+    assert_eq!(operations.map(|seen| seen.method).collect::<Vec<_>>(), ["GET"]);
+    assert_eq!(server.lock().unwrap().issued, 1);
 }
 
 #[tokio::test]
@@ -381,7 +400,7 @@ async fn an_order_waits_on_where_only_the_question_after_it_is_refused() {
         server.decide(&order, &KEY.to_string());
     }
     let found = scep.poll(&remote, &order, &reference).await;
-    assert!(matches!(found, Submission::NotTaken { .. }), "{found:?}");
+    assert!(matches!(&found, Submission::Waiting { reference: again, .. } if *again == reference), "{found:?}");
     assert!(matches!(scep.poll(&remote, &order, &reference).await, Submission::Issued { .. }));
 
     for reason in [FailInfo::BadMessageCheck, FailInfo::BadTime, FailInfo::BadAlg] {

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::upstream::files::read_certificates;
 use crate::upstream::jose::{JwsSigner, read_key_file};
 use crate::upstream::remote::{CallError, RemoteError};
 use crate::upstream::secret::SecretSource;
@@ -50,7 +51,7 @@ enum Proof {
     /// The key's name.
     Kid(String),
     /// A certificate, and its chain.
-    X5c { header: Vec<String>, leaf: Box<Certificate> },
+    X5c { header: Vec<String>, leaf: Arc<Certificate> },
 }
 
 /// What a token is for.
@@ -82,8 +83,7 @@ impl Provisioner {
         let proof = match &settings.certificate {
             None => Proof::Kid(settings.key_id.clone().unwrap_or(kid)),
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| bad(path, error.to_string()))?;
-                let chain = Certificate::chain_from_pem(&text).map_err(|error| bad(path, error.to_string()))?;
+                let chain = read_certificates(path)?;
                 let header = chain.iter().map(|certificate| STANDARD.encode(certificate.der())).collect();
                 let leaf = chain.into_iter().next().ok_or_else(|| bad(path, "there is no certificate in it".to_owned()))?;
                 if leaf.spki() != signer.spki() {
@@ -92,7 +92,7 @@ impl Provisioner {
                 if leaf.key_usage().is_some_and(|usage| !usage.contains(KeyUsage::DIGITAL_SIGNATURE)) {
                     return Err(bad(path, "its first certificate is not for digital signatures".to_owned()));
                 }
-                Proof::X5c { header, leaf: Box::new(leaf) }
+                Proof::X5c { header, leaf }
             }
         };
         Ok(Self {

@@ -139,7 +139,7 @@ async fn an_order_is_signed_with_a_token_of_its_own() {
 
     let Submission::Issued { certificate: got, chain } = step.submit(&remote, &order, &KEY).await else { panic!("not issued") };
     assert_eq!(got.der(), certificate.der());
-    assert!(chain.is_empty(), "the chain is the one that is configured, or was learned from there");
+    assert_eq!(chain.len(), 1, "what the CA says is above it");
 
     let seen = &peer.seen()[0];
     assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/1.0/sign"));
@@ -293,13 +293,65 @@ async fn tokens_are_not_used_up_while_none_is_believed() {
     }
     let signs = peer.seen().iter().filter(|seen| seen.target == "/1.0/sign").count();
     assert_eq!(signs, 1);
-    // The clock is right again: the second one goes through, and the first one does not wait forever.
+    // The clock is right again: the second one goes through, and the first one by another token, for its own is used up.
     double.endings.lock().unwrap().clear();
     assert!(matches!(step.submit(&ca, &double.order, &second).await, Submission::Issued { .. }));
-    assert!(matches!(step.submit(&ca, &double.order, &first).await, Submission::NotTaken { .. }));
-    let outcome = step.submit(&ca, &double.order, &first).await;
-    assert!(matches!(&outcome, Submission::Rejected { reason } if reason.contains("not that of this order")), "{outcome:?}");
+    let reference = waits(step.submit(&ca, &double.order, &first).await);
+    assert_eq!(reference, format!("{first}.1"));
     assert_eq!(*double.issued.lock().unwrap(), 1);
+    assert!(matches!(step.poll(&ca, &double.order, &reference).await, Submission::Issued { .. }));
+    assert!(matches!(step.poll(&ca, &double.order, &reference).await, Submission::Lost { .. }));
+    assert_eq!(*double.issued.lock().unwrap(), 2);
+}
+
+fn waits(submission: Submission) -> String {
+    match submission {
+        Submission::Waiting { reference, .. } => reference,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whatever happens to the second token of an order, it is the only one that is sent from then on.
+#[tokio::test]
+async fn a_second_token_is_good_once_too() {
+    for (ending, issued) in [(Ending::Cuts, true), (Ending::SignsAndCuts, false)] {
+        let (double, peer) = Double::start(vec![Ending::Answers, ending]).await;
+        let ca = double.ca.remote_ca("devices");
+        let step = step(peer.http(), jwk(&double.ca), true);
+        // By a clock that was wrong for a moment.
+        double.used.lock().unwrap().insert(KEY.to_string());
+        let reference = waits(step.submit(&ca, &double.order, &KEY).await);
+        assert_eq!(waits(step.poll(&ca, &double.order, &reference).await), reference);
+        let outcome = step.poll(&ca, &double.order, &reference).await;
+        match issued {
+            true => assert!(matches!(outcome, Submission::Issued { .. }), "{outcome:?}"),
+            false => assert!(matches!(outcome, Submission::Lost { .. }), "{outcome:?}"),
+        }
+        assert_eq!(*double.issued.lock().unwrap(), 1);
+    }
+}
+
+/// Where step-ca forgets its tokens, each has a name of its own: none is ever sent again.
+#[tokio::test]
+async fn without_a_database_a_refused_token_stands_in_nobodys_way() {
+    let (double, peer) = Double::start(vec![Ending::Distrusts]).await;
+    let ca = double.ca.remote_ca("devices");
+    let step = step(peer.http(), jwk(&double.ca), false);
+    assert!(matches!(step.submit(&ca, &double.order, &KEY).await, Submission::NotTaken { .. }));
+    assert!(matches!(step.submit(&ca, &double.order, &KEY).await, Submission::Issued { .. }));
+    assert_eq!(*double.issued.lock().unwrap(), 1);
+}
+
+/// What stands before step-ca refuses in its own words: nothing was taken, and no device is at fault.
+#[tokio::test]
+async fn a_refusal_by_somebody_else_is_none() {
+    let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
+    for status in [400, 403, 404, 413] {
+        let peer = Scripted::playing([Play::body(status, "text/html", "<h1>Blocked</h1>")]).await;
+        let outcome = step(peer.http(), jwk(&ca), true).submit(&remote, &order, &KEY).await;
+        assert!(matches!(&outcome, Submission::NotTaken { reason, .. } if reason.contains("Blocked")), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -28,17 +28,21 @@ pub(crate) struct TestCa {
 impl TestCa {
     /// A root.
     pub(crate) fn new(key: KeyAlgorithm) -> Self {
-        Self::make(key, None)
+        Self::make(fresh_name(), key, None)
     }
 
     /// A CA below this one.
     pub(crate) fn below(&self, key: KeyAlgorithm) -> Self {
-        Self::make(key, Some(self))
+        Self::make(fresh_name(), key, Some(self))
     }
 
-    fn make(key: KeyAlgorithm, parent: Option<&TestCa>) -> Self {
+    /// The same CA with another key, below this one: as it is once it was rolled over.
+    pub(crate) fn rolled_over(&self, key: KeyAlgorithm, parent: &TestCa) -> Self {
+        Self::make(self.certificate.subject().clone(), key, Some(parent))
+    }
+
+    fn make(subject: DistinguishedName, key: KeyAlgorithm, parent: Option<&TestCa>) -> Self {
         let signer = provider().keys.generate(key).unwrap();
-        let subject = name(&format!("CN=Test CA {}", hex::encode(provider().random::<4>())));
         let template = CertificateTemplate {
             serial: builder::random_serial(),
             issuer: parent.map_or_else(|| subject.clone(), |parent| parent.certificate.subject().clone()),
@@ -236,6 +240,10 @@ fn device_csr(device: &dyn Signer) -> Vec<u8> {
         challenge_password: Some("secret"),
     };
     template.sign(device, Digest::Sha256).unwrap()
+}
+
+fn fresh_name() -> DistinguishedName {
+    name(&format!("CN=Test CA {}", hex::encode(provider().random::<4>())))
 }
 
 fn name(text: &str) -> DistinguishedName {

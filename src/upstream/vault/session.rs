@@ -67,6 +67,8 @@ struct State {
     failed: Option<(Instant, String)>,
     /// Until when a refusal is taken for one of the policy: a fresh token was refused too.
     denied_until: Option<Instant>,
+    /// How long that was taken so the last time; no time once a fresh token was of use.
+    denied_for: Duration,
 }
 
 struct Lease {
@@ -101,8 +103,10 @@ struct Looked {
 /// A login that failed is not tried again at once by all who wait for one.
 const REST: Duration = Duration::from_secs(2);
 
-/// So long a refusal of a fresh token counts.
+/// So long the refusal of a fresh token counts at first; twice as long each time that another one is refused, up to the longest. Each
+/// login leaves a token behind, which nobody revokes: with it a role with `generate_lease` would have all that it issued revoked.
 const DENIED: Duration = Duration::from_secs(30);
+const LONGEST_DENIED: Duration = Duration::from_secs(480);
 
 impl Wire {
     /// Sends a request to `/v1/` and a path.
@@ -174,8 +178,9 @@ impl Session {
         let (token, generation) = self.inner.token(Some(generation)).await?;
         self.in_time(begun)?;
         let answer = self.inner.wire.send(method, path, body, Some(token.as_str()), correlation).await?;
-        if answer.status == StatusCode::FORBIDDEN {
-            self.inner.deny(generation).await;
+        match answer.status {
+            StatusCode::FORBIDDEN => self.inner.deny(generation).await,
+            _ => self.inner.state.lock().await.denied_for = Duration::ZERO,
         }
         Ok(answer)
     }
@@ -222,7 +227,8 @@ impl Inner {
     async fn deny(&self, generation: u64) {
         let mut state = self.state.lock().await;
         if state.generation == generation {
-            state.denied_until = Some(Instant::now() + DENIED);
+            state.denied_for = longer(state.denied_for);
+            state.denied_until = Some(Instant::now() + state.denied_for);
         }
     }
 
@@ -324,6 +330,11 @@ async fn renew(inner: Weak<Inner>, generation: u64, granted: Duration, renewable
     }
 }
 
+/// How long the next refusal of a fresh token counts.
+fn longer(denied_for: Duration) -> Duration {
+    (denied_for * 2).clamp(DENIED, LONGEST_DENIED)
+}
+
 async fn read(source: &SecretSource) -> Result<Zeroizing<String>, CallError> {
     let source = source.clone();
     let read = tokio::task::spawn_blocking(move || source.read()).await;
@@ -335,4 +346,15 @@ fn granted(answer: Answer) -> Result<Granted, CallError> {
     // The error would show what it does not understand: nothing of a login belongs into a log.
     let read: Option<Auth> = serde_json::from_slice(&body).ok();
     read.and_then(|read| read.auth).ok_or_else(|| wire::unclear("no token was granted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_stays_as_it_is_is_asked_less_and_less() {
+        let rests = std::iter::successors(Some(longer(Duration::ZERO)), |last| Some(longer(*last)));
+        assert_eq!(rests.take(6).map(|rest| rest.as_secs()).collect::<Vec<_>>(), [30, 60, 120, 240, 480, 480]);
+    }
 }

@@ -153,10 +153,18 @@ async fn statuses_mean_what_they_are_documented_to_mean() {
     let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
     let sorts = [
         (wrong(400, "common name x not allowed by this role"), "rejected"),
-        (wrong(404, "no handler for route"), "rejected"),
+        (wrong(404, "no handler for route"), "not taken"),
+        (wrong(405, "unsupported operation"), "not taken"),
+        (Play::body(403, "text/html", "<h1>Blocked</h1>"), "not taken"),
+        (Play::body(400, "text/html", "<h1>Bad Request</h1>"), "not taken"),
+        (Play::body(404, "text/html", "<h1>Not Found</h1>"), "not taken"),
         (wrong(412, "required index state not present"), "not taken"),
         (wrong(429, "rate limit quota exceeded"), "not taken"),
         (wrong(503, "Vault is sealed"), "not taken"),
+        // It may have been sealed over an order that it had signed, or be a gateway that speaks.
+        (wrong(503, "1 error occurred: * unable to store certificate locally: Vault is sealed"), "unknown"),
+        (Play::body(503, "text/plain", "upstream connect error or disconnect/reset before headers"), "unknown"),
+        (Play::status(408), "unknown"),
         (Play::status(307).header("Location", "https://other/"), "not taken"),
         (wrong(500, "local node not active but active cluster node not found"), "not taken"),
         (wrong(500, "1 error occurred: * unable to store certificate locally"), "unknown"),

@@ -35,12 +35,14 @@ struct Issuer {
 
 #[derive(Deserialize)]
 struct Errors {
-    #[serde(default)]
     errors: Vec<String>,
 }
 
 /// What a standby node says that knows no active one to hand the request on to: nothing was done with it.
 const NO_ACTIVE_NODE: &str = "local node not active but active cluster node not found";
+
+/// How an engine's own failure begins, which may have come after it had signed.
+const OF_AN_ENGINE: &str = "error occurred";
 
 pub(super) fn unclear(what: impl std::fmt::Display) -> CallError {
     CallError::Unclear(format!("the answer makes no sense: {what}"))
@@ -78,7 +80,16 @@ pub(super) fn issuer(body: &[u8]) -> Result<Vec<Arc<Certificate>>, CallError> {
 /// The answer if all went well; otherwise what its status means.
 pub(super) fn success(answer: Answer) -> Result<Answer, CallError> {
     let said = said(&answer);
+    let is_its_own = serde_json::from_slice::<Errors>(&answer.body).is_ok();
     match answer.status {
+        // At the door: sealed, overloaded.
+        StatusCode::SERVICE_UNAVAILABLE if is_its_own && !said.contains(OF_AN_ENGINE) => {
+            Err(CallError::NotTaken { reason: said, after: answer.retry_after() })
+        }
+        // Nobody is there who could have issued: a mount that is named wrongly, or something else before it.
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            Err(CallError::not_taken(format!("{said}: look at `url`, `mount`, `issuer` and `role`")))
+        }
         // A standby node that hands nothing on says where the active one is.
         StatusCode::TEMPORARY_REDIRECT => {
             Err(CallError::not_taken(format!("{said}: this node stands by; name the active one, or what stands before them all")))
@@ -89,7 +100,8 @@ pub(super) fn success(answer: Answer) -> Result<Answer, CallError> {
         _ => answer.success().map_err(|error| match error {
             CallError::NotTaken { after, .. } => CallError::NotTaken { reason: said, after },
             CallError::Unclear(_) => CallError::Unclear(said),
-            CallError::Refused(_) => CallError::Refused(said),
+            CallError::Refused(_) if is_its_own => CallError::Refused(said),
+            CallError::Refused(_) => CallError::not_taken(format!("what answers is neither OpenBao nor Vault: {said}")),
         }),
     }
 }

@@ -11,7 +11,8 @@ async fn a_no_is_told_apart_from_not_now_and_from_nobody_knows() {
         (rejection(Some(19)), "rejected", "badCertTemplate"),
         (rejection(None), "rejected", "said so"),
         (rejection(Some(24)), "not taken", "systemUnavail"),
-        (rejection(Some(25)), "not taken", "systemFailure"),
+        // It may have failed after it had signed.
+        (rejection(Some(25)), "unknown", "systemFailure"),
         (error(Some(9)), "rejected", "badPOP"),
         (error(Some(23)), "rejected", "notAuthorized"),
         (error(None), "rejected", "said so"),
@@ -42,7 +43,9 @@ async fn http_says_what_no_message_does() {
     let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
     let (order, remote) = (ca.order("devices"), ca.remote_ca("devices"));
     for (play, expected) in [
-        (Play::status(503), "not taken"),
+        (Play::status(503), "unknown"),
+        (Play::status(503).header("Retry-After", "5"), "not taken"),
+        (Play::status(408), "unknown"),
         (Play::status(401), "not taken"),
         (Play::status(403), "not taken"),
         (Play::status(404), "not taken"),

@@ -58,15 +58,54 @@ async fn a_certificate_that_was_not_ordered_is_refused_to_the_ca() {
     ] {
         // A CA that takes the refusal and knows nothing of revocation, and one that takes neither.
         for (to_refusal, expected) in [(pki_conf(), "rejected"), (error(Some(2)), "unknown")] {
-            let server = playing(vec![accepted(&wrong), to_refusal, error(Some(2))]).await;
+            // By a key that is not known as the CA's: then it is asked for its certificates.
+            let is_strange = wrong.issuer() == other.certificate.subject();
+            let asked = is_strange.then(|| error(Some(2)));
+            let answers = [accepted(&wrong)].into_iter().chain(asked).chain([to_refusal, error(Some(2))]);
+            let server = playing(answers.collect()).await;
             let submission = cmp(&server, by_secret(&ca)).submit(&ca.remote_ca("devices"), &order, &KEY).await;
             assert_eq!(name_of(&submission), expected);
             assert!(reason(submission).contains(why));
-            let seen = server.seen();
+            let seen = &server.seen()[usize::from(is_strange)..];
             let (_, _, rest) = confirmed(&seen[1]);
             assert_eq!(rest[..5], [0x30, rest[1], 2, 1, 2], "a rejection");
             assert_eq!(Message::read(&seen[2].body).unwrap().body_tag, 11, "and a revocation");
         }
+    }
+}
+
+/// A CA that was rolled over says so beside the certificate, or when it is asked.
+#[tokio::test]
+async fn a_certificate_by_a_new_key_of_the_ca_is_confirmed() {
+    let root = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let old = root.below(KeyAlgorithm::EcdsaP256);
+    let new = old.rolled_over(KeyAlgorithm::EcdsaP256, &root);
+    let order = old.order("devices");
+    let issued = new.issue(&order);
+    let certificates = [old.certificate.der(), new.certificate.der()];
+    let told = |certificates: &[&[u8]]| {
+        let value = encode(tag::SEQUENCE, certificates);
+        let pair = encode(tag::SEQUENCE, &[crate::x509::tlv::encode_oid(&"1.3.6.1.5.5.7.4.17".parse().unwrap()), value]);
+        answered(body_tag::GENP, encode(tag::SEQUENCE, &[pair]))
+    };
+    let beside = || certificates.iter().map(|der| der.to_vec()).collect();
+    for (answers, requests) in [
+        (vec![Answered { beside: beside(), ..accepted(&issued) }, pki_conf()], 2),
+        (vec![accepted(&issued), told(&certificates), pki_conf()], 3),
+    ] {
+        let (by, remote) = (old.remote_ca("devices"), by_signature(&old, KeyAlgorithm::EcdsaP256));
+        let sign = |mut answer: Answered| {
+            let signer = Arc::clone(&old.signer);
+            let chain = vec![(*old.certificate).clone()];
+            answer.by = Some(Credential::Signature { algorithm: signer.algorithms()[0], signer, chain });
+            answer
+        };
+        let server = playing(answers.into_iter().map(sign).collect()).await;
+        let submission = cmp(&server, remote).submit(&by, &order, &KEY).await;
+        assert_eq!(name_of(&submission), "issued", "{submission:?}");
+        assert_eq!(server.seen().len(), requests);
+        assert_eq!(by.certificate().der(), new.certificate.der());
+        assert_eq!(by.previous()[0].der(), old.certificate.der());
     }
 }
 
@@ -114,15 +153,16 @@ async fn a_poll_that_fails_does_not_end_an_order() {
         let submission = cmp(&server, by_secret(&ca)).poll(&ca.remote_ca("devices"), &order, &open.reference()).await;
         assert_eq!(name_of(&submission), expected, "{failure:?}");
     }
-    for (play, expected) in [
-        (Play::Cut, "not taken"),
-        (Play::status(404), "not taken"),
-        (Play::status(503), "not taken"),
-        (Play::body(200, "application/pkixcmp", "0 not one"), "not taken"),
-    ] {
-        let server = Scripted::playing([play.clone()]).await;
+    // The same as a rejection, in the place of the certificate.
+    for (failure, expected) in [(Some(24), "waiting"), (Some(25), "unknown"), (Some(19), "rejected")] {
+        let server = playing(vec![answered(body_tag::CP, cert_rep(0xff, &status(2, failure), None))]).await;
         let submission = cmp(&server, by_secret(&ca)).poll(&ca.remote_ca("devices"), &order, &open.reference()).await;
-        assert_eq!(name_of(&submission), expected, "{play:?}");
+        assert_eq!(name_of(&submission), expected, "{failure:?}");
+    }
+    for play in [Play::Cut, Play::status(404), Play::status(503), Play::body(200, "application/pkixcmp", "0 not one")] {
+        let server = Scripted::playing([play]).await;
+        let submission = cmp(&server, by_secret(&ca)).poll(&ca.remote_ca("devices"), &order, &open.reference()).await;
+        assert_eq!(reference(&submission), open.reference());
     }
 }
 

@@ -63,6 +63,45 @@ async fn only_who_may_speak_for_the_ca_is_believed() {
     }
 }
 
+fn is_ca() -> Extension {
+    Extension { oid: oid::BASIC_CONSTRAINTS, critical: true, value: vec![0x30, 3, 1, 1, 0xff] }
+}
+
+/// A CA that was renewed with the same key shows its new certificate first, and one with a new key shows that: neither is configured.
+#[tokio::test]
+async fn a_ca_that_was_renewed_is_believed() {
+    let root = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let ca = root.below(KeyAlgorithm::EcdsaP256);
+    let (remote, order) = (ca.remote_ca("devices"), ca.order("devices"));
+    let issued = ca.issue(&order);
+    let now = Timestamp::now();
+    let validity = (now - SignedDuration::from_hours(1), now + SignedDuration::from_hours(1));
+    let for_ca = |usage| vec![builder::key_usage(usage), is_ca()];
+    let sign = KeyUsage::KEY_CERT_SIGN;
+    let renewed = |signer: &Arc<dyn crate::crypto::Signer>, by: &TestCa, name: &DistinguishedName, extensions| {
+        let certificate = by.certify(name.clone(), signer.spki(), validity, extensions);
+        Credential::Signature { algorithm: signer.algorithms()[0], signer: Arc::clone(signer), chain: vec![certificate] }
+    };
+    let own = ca.certificate.subject();
+    let stranger = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let new_key = provider().keys.generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let other = DistinguishedName::parse("CN=another CA", true).unwrap();
+    for (by, expected) in [
+        // The same key, in a certificate that leads nowhere: the one that is configured does.
+        (renewed(&ca.signer, &stranger, own, for_ca(sign)), "issued"),
+        (renewed(&new_key, &root, own, for_ca(sign)), "issued"),
+        (renewed(&new_key, &root, own, vec![builder::key_usage(KeyUsage::DIGITAL_SIGNATURE)]), "unknown"),
+        (renewed(&new_key, &root, own, for_ca(KeyUsage::CRL_SIGN)), "unknown"),
+        (renewed(&new_key, &root, &other, for_ca(sign)), "unknown"),
+        (renewed(&new_key, &stranger, own, for_ca(sign)), "unknown"),
+    ] {
+        let answer = Answered { by: Some(by), ..accepted(&issued).implicit() };
+        let server = playing(vec![answer]).await;
+        let submission = cmp(&server, by_signature(&ca, KeyAlgorithm::EcdsaP256)).submit(&remote, &order, &KEY).await;
+        assert_eq!(name_of(&submission), expected, "{submission:?}");
+    }
+}
+
 #[tokio::test]
 async fn others_are_believed_by_name_or_by_file() {
     let (ca, apart) = (TestCa::new(KeyAlgorithm::EcdsaP256), TestCa::new(KeyAlgorithm::EcdsaP256));
