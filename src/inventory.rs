@@ -97,6 +97,10 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
         room: &BTreeMap<String, usize>,
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
 
+    /// Makes an attempt that waits a submitted one, if it is held as `attempt` says still: its issuer is about to be asked in a way that
+    /// may issue, and after a crash nobody believes that it surely was not.
+    async fn submits_again(&self, transaction: TransactionId, attempt: &Attempt) -> Result<bool, InventoryError>;
+
     /// Attempts at this upstream that [`claim`](Self::claim) would take, which are prepared, and whose orders name other issuers too:
     /// what is due longest first.
     async fn movable(&self, upstream: &str, now: Timestamp, limit: usize) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
@@ -136,8 +140,27 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
     async fn certificate_by_serial(&self, issuer: &[u8], serial: &[u8]) -> Result<Option<CertificateRecord>, InventoryError>;
 
     /// Writes a certificate that no transaction hands out, such as one that came after another was delivered; `false` if there is
-    /// one with this issuer and serial already. It supersedes nothing.
+    /// one with this issuer and serial already. It supersedes nothing, and its CA is owed the word that it is revoked.
     async fn set_aside(&self, certificate: CertificateRecord, event: AuditEvent) -> Result<bool, InventoryError>;
+
+    /// Unexpired certificates of this upstream that nobody is given, written later than `after`, whose CA was not told yet that they are
+    /// revoked: oldest first.
+    async fn owed(
+        &self,
+        upstream: &str,
+        after: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CertificateRecord>, InventoryError>;
+
+    /// Writes that the CA of such a certificate was told; it is revoked from then on, if it was not before. `false` if nothing was owed.
+    async fn told(
+        &self,
+        fingerprint: &[u8; 32],
+        reason: RevocationReason,
+        at: Timestamp,
+        event: Option<AuditEvent>,
+    ) -> Result<bool, InventoryError>;
 
     /// Certificates that fit the search, newest first.
     async fn certificates(&self, search: &CertificateSearch) -> Result<Vec<CertificateRecord>, InventoryError>;
@@ -676,6 +699,8 @@ pub struct CertificateRecord {
     pub renews: Option<[u8; 32]>,
     /// The first certificate of the pair that this one is the second of.
     pub sibling_of: Option<[u8; 32]>,
+    /// Whether nobody is given it: it came too late, is not what was ordered, or is the first of a pair that came to nothing.
+    pub set_aside: bool,
     /// When it was issued.
     pub issued_at: Timestamp,
 }

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
 use tower::util::BoxCloneSyncService;
@@ -66,6 +67,9 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
+/// How long it takes at most to write down what a CA answered.
+const WRITING: Duration = Duration::from_secs(5);
+
 /// Where a server answers, told once it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
@@ -114,9 +118,11 @@ pub async fn run(instance: Instance, stop: watch::Receiver<bool>, ready: impl Fn
     let service = stack(fronts, &settings, &metrics);
     let devices = connection::Connections::new(service, &settings, Arc::clone(&metrics));
 
-    // What an earlier run left open is taken up while devices are served already.
+    // What an earlier run left open is taken up while devices are served already; but it is let go before any of them holds anything.
     let retention = Retention { leavings: settings.retention, transactions: settings.keep_transactions };
-    let worker = tokio::spawn(Worker::new(instance.enroller().clone(), retention).run(worker_stops));
+    let worker = Worker::new(instance.enroller().clone(), retention);
+    worker.release().await;
+    let worker = tokio::spawn(worker.run(worker_stops));
     let background = vec![
         tokio::spawn(control.serve(instance.control())),
         tokio::spawn(signals::reload_on_hangup(Arc::clone(instance.reloader()))),
@@ -143,10 +149,16 @@ pub async fn run(instance: Instance, stop: watch::Receiver<bool>, ready: impl Fn
     for task in accepting.iter().chain(&background) {
         task.abort();
     }
-    devices.finish(settings.shutdown_grace).await;
+    // Nothing more is taken to a CA, and what was is heard to its end: an order that is cut off there may need people.
     let _ = stop_worker.send(true);
-    if tokio::time::timeout(Duration::from_secs(5), worker).await.is_err() {
-        tracing::warn!("The worker was cut off; what it held is taken up at the next start.");
+    let until = Instant::now() + settings.shutdown_grace.max(instance.enroller().longest_answer() + WRITING);
+    devices.finish(settings.shutdown_grace).await;
+    let settled = async {
+        let _ = worker.await;
+        instance.enroller().settle().await;
+    };
+    if tokio::time::timeout_at(until, settled).await.is_err() {
+        tracing::warn!("Orders at a CA were cut off; at the next start they are asked after where the CA can find them.");
     }
     if let Some(admin) = admin {
         admin.abort();

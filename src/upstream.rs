@@ -220,6 +220,8 @@ pub struct Capabilities {
     pub can_revoke: bool,
     /// Whether the outcome of an unclear submission can be found again with its idempotency key.
     pub can_find_again: bool,
+    /// Whether asking after an order may issue another certificate: it is the same request once more.
+    pub poll_may_issue: bool,
     /// Whether the CA sees the CSR with its challengePassword.
     pub sees_challenge: bool,
     /// Whether the CA lets a request in by the challenge in the CSR: the device has to bring one that the CA knows.

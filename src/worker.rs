@@ -64,14 +64,19 @@ impl Worker {
         Self { enroller, retention, places: Mutex::default(), under_way: watch::Sender::new(0), counted_at: Mutex::default() }
     }
 
-    /// Works until `stop` changes. What this node held before a restart is taken up first.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Gives back what this node held before a restart. To be called before any request is: it would take the lease from a live one.
+    pub async fn release(&self) {
         let core = self.enroller.core();
         match core.inventory.release(&core.node).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "Transactions left open by an earlier run are taken up."),
             Err(error) => tracing::error!("Open transactions could not be taken up: {error}."),
         }
+    }
+
+    /// Works until `stop` changes, and then until what it has begun is done.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let core = self.enroller.core();
         // Apart: there may be much to delete, and no transaction waits for it.
         let upkeep = tokio::spawn(upkeep(self.enroller.clone(), self.retention));
         // Beside the rest: neither waits for the other.
@@ -235,7 +240,7 @@ impl Worker {
     }
 }
 
-/// Deletes what is old, now and every hour.
+/// Deletes what is old, and tells CAs again what they could not be told, now and every hour.
 async fn upkeep(enroller: Enroller, retention: Retention) {
     let mut due = tokio::time::interval(UPKEEP);
     let mut hours: u64 = 0;
@@ -252,6 +257,9 @@ async fn upkeep(enroller: Enroller, retention: Retention) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "Old transactions, replies and challenges were deleted."),
             Err(error) => tracing::warn!("Old rows could not be deleted: {error}."),
+        }
+        if let Err(error) = enroller.tell_again().await {
+            tracing::warn!("It could not be found out which CA is to be told again: {error}.");
         }
     }
 }
@@ -295,14 +303,5 @@ async fn carry_on(
     let order = Arc::new(stored_order(&core, &transaction)?);
     let snapshot = enroller.snapshot();
     let ask = Ask::of(&attempt);
-    if ask == Ask::Find {
-        // It may have reached the issuer before a crash: only an issuer that finds it again may be asked again. The local CA, for
-        // one, gives the same serial for the same key.
-        let finds = snapshot.upstreams.get(&attempt.upstream).and_then(|upstream| upstream.capabilities(&attempt.ca));
-        if !finds.is_some_and(|capabilities| capabilities.can_find_again) {
-            let why = "the node stopped while the issuer was asked";
-            return crate::enroll::conclude::leave_unknown(&core, &transaction, &attempt, why).await;
-        }
-    }
     carry(core, Work::new(snapshot, transaction, attempt, order, ask, pass)).await.map(drop)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use faults_support::{Folder, PATIENCE, Process, request};
 use ravelin::algorithm::KeyAlgorithm;
 use ravelin::inventory::audit::verify_chain;
-use ravelin::inventory::{CertificateSearch, CertificateStatus, Inventory, TransactionState};
+use ravelin::inventory::{AttemptState, CertificateSearch, CertificateStatus, Inventory, TransactionState};
 use ravelin::scep::client::{DeviceKey, Outcome, Polling, Transaction};
 use ravelin::x509::Certificate;
 use upstream_support::{FakeCa, Mode, challenges, client, folder, group, profile, serving};
@@ -177,6 +177,72 @@ async fn killed_at_every_point_before_a_ca_that_cannot_be_asked_again() {
         for point in POINTS {
             killed_at(point, false, people).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_planned_stop_hears_a_slow_ca_to_the_end_and_begins_nothing() {
+    let ca = FakeCa::start(false).await;
+    let folder = folder(&ca, "connections = 1\n");
+    let challenges = challenges(&folder, "est", 3).await;
+    let process = serving(&folder, IMPATIENT, &[]);
+    ca.set(Mode::Slow);
+    let mut waiting = Vec::new();
+    for (number, challenge) in challenges.iter().enumerate() {
+        let (transaction, outcome) = asks(&process, "est", &format!("r{number}"), challenge).await;
+        assert_eq!(outcome, Outcome::Pending, "the CA is slower than the client is patient");
+        waiting.push(transaction);
+    }
+    until("the CA is asked", &process, || async { !ca.asked().is_empty() }).await;
+    assert_eq!(tokio::task::block_in_place(|| process.terminate()), Some(0));
+    // By the request's own task or by the worker: what it was asked for is written down, and nothing else was.
+    let asked = ca.asked().len();
+    assert!(asked < 3, "it went on asking");
+    assert_eq!((count(&folder, TransactionState::Issued).await, ca.signed().len()), (asked, asked));
+    assert_eq!(count(&folder, TransactionState::Issuing).await, 3 - asked);
+    let process = serving(&folder, PATIENT, &[]);
+    let mut delivered = Vec::new();
+    for transaction in &waiting {
+        delivered.push(polls(&process, "est", transaction).await);
+    }
+    assert_eq!(ca.signed().len(), 3, "none twice");
+    drop(process);
+    check(&folder, &delivered, "a planned stop").await;
+}
+
+/// At an EST server a poll is the request once more: after a crash over it nobody sends it a third time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn killed_over_a_poll_that_may_issue() {
+    for point in ["before-submit", "after-submit", "before-conclude"] {
+        let ca = FakeCa::start(false).await;
+        let folder = folder(&ca, "");
+        let challenge = challenges(&folder, "est", 1).await.remove(0);
+        let process = serving(&folder, IMPATIENT, &[]);
+        ca.set(Mode::Waits);
+        let (transaction, outcome) = asks(&process, "est", "r1", &challenge).await;
+        assert_eq!(outcome, Outcome::Pending, "{point}");
+        let inventory = folder.inventory();
+        let id = inventory.transactions(TransactionState::Issuing, 1).await.expect("read")[0].id;
+        // Between two polls: the next one comes in a second.
+        until("it waits", &process, || async {
+            let attempts = inventory.attempts(id).await.expect("read");
+            attempts[0].state == AttemptState::Waiting && attempts[0].held_by.is_none()
+        })
+        .await;
+        process.kill();
+        ca.set(Mode::Signs);
+        let halted = folder.file("halted");
+        let halt = format!("{point}:{}", halted.display());
+        let process = serving(&folder, PATIENT, &[("RAVELIN_HALT_AT", &halt)]);
+        wait_for_file(&halted, &process).await;
+        process.kill();
+        let process = serving(&folder, PATIENT, &[]);
+        let id = stays_unknown(&folder, &process, &ca, point).await;
+        operator_decides(&folder, &ca, &id).await;
+        let delivered = polls(&process, "est", &transaction).await;
+        assert_eq!(ca.signed().len(), 1, "{point}");
+        drop(process);
+        check(&folder, &[delivered], point).await;
     }
 }
 

@@ -160,6 +160,7 @@ fn describe(one: &Value) -> String {
         ("attempt", order("state")),
         ("begun", output::time(&one["order"], "since")),
         ("asked last", output::time(&one["order"], "asked_at")),
+        ("next try", output::time(&one["order"], "next_try_at")),
         ("reference", order("reference")),
         ("idempotency key", order("idempotency_key")),
         ("public key", order("public_key")),

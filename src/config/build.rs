@@ -463,6 +463,7 @@ mod tests {
             can_wait: false,
             can_revoke: true,
             can_find_again: true,
+            poll_may_issue: false,
             sees_challenge: false,
             wants_challenge: false,
         }

@@ -138,7 +138,12 @@ pub static SERVER: TableSchema = table(
         key("admin", "address", "`127.0.0.1:8081`", "Health and metrics; `off` for none."),
         key("control-socket", "path", "`control.sock`", "The socket for commands, relative to `data`."),
         key("patience", "duration", "`10s`", "How long a request waits for its issuer before the answer is PENDING."),
-        key("shutdown-grace", "duration", "`30s`", "How long requests may go on after a signal to stop."),
+        key(
+            "shutdown-grace",
+            "duration",
+            "`30s`",
+            "How long requests may go on after a signal to stop. Orders that are at a CA then are heard to their end, if its answer may take longer.",
+        ),
         key("retention", "duration", "`30d`", "How long refused transactions, spent challenges and replies are kept."),
         key(
             "keep-transactions",

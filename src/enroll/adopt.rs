@@ -10,7 +10,7 @@ use serde_json::json;
 use super::carry::{Ask, Work, as_ordered, for_its_leg, write_first_of_pair};
 use super::conclude::{conclude, event_of, issued_event, record_of};
 use super::operate::{OperateError, stored_order};
-use super::{EnrollError, Enroller, IssuedCertificate, Outcome};
+use super::{EnrollError, Enroller, IssuedCertificate, Outcome, stray};
 use crate::crypto::provider;
 use crate::inventory::{Attempt, AttemptResult, AuditEvent, Transaction, TransactionId, TransactionState};
 use crate::x509::{Certificate, DistinguishedName};
@@ -26,8 +26,10 @@ pub struct KnownOrder {
     pub state: &'static str,
     /// When it began.
     pub since: Option<Timestamp>,
-    /// When the CA was asked last.
-    pub asked_at: Timestamp,
+    /// When the CA was asked last, or somebody last set out to ask it. Not known while it is to be asked again.
+    pub asked_at: Option<Timestamp>,
+    /// When it is asked next, where it is.
+    pub next_try_at: Option<Timestamp>,
     /// What the CA gave to ask again with.
     pub reference: Option<String>,
     /// The key that the connector sent along, where the CA takes one.
@@ -49,6 +51,8 @@ impl Enroller {
         let subject = DistinguishedName::from_der(&order.subject).map(|name| name.to_string()).unwrap_or_default();
         let public_key = hex::encode(provider().digester.sha256(&order.spki));
         let since = attempt.id.made_at();
+        // Nobody has taken it up yet.
+        let is_to_be_asked = attempt.state.is_open() && attempt.held_by.is_none();
         let look_up = match &attempt.reference {
             Some(reference) => format!("ask {} for request {reference}", attempt.issuer()),
             None => format!(
@@ -59,7 +63,8 @@ impl Enroller {
         };
         Ok(Some(KnownOrder {
             since,
-            asked_at: attempt.due_at,
+            asked_at: (!is_to_be_asked).then_some(attempt.due_at),
+            next_try_at: is_to_be_asked.then_some(attempt.due_at),
             idempotency_key: hex::encode(attempt.id.0.as_bytes()),
             upstream: attempt.upstream,
             ca: attempt.ca,
@@ -86,12 +91,16 @@ impl Enroller {
         let gone = || OperateError::NotAsOrdered { id, why: format!("{} is not configured any more", work.order.issuer) };
         let upstream = work.upstream().cloned().ok_or_else(gone)?;
         let capabilities = upstream.capabilities(&work.order.issuer.ca).ok_or_else(gone)?;
+        if let Some(why) = stray::on_record(core, &work, &certificate).await? {
+            return Err(OperateError::NotAsOrdered { id, why });
+        }
         let certificate = Arc::new(certificate);
         let chain = upstream.chain_above(&work.order.issuer.ca, &certificate).unwrap_or_default();
         let check = as_ordered(&work, upstream.as_ref(), capabilities, &certificate, &chain, core.now());
         core.finish(check).await?.map_err(|why| OperateError::NotAsOrdered { id, why })?;
 
         let record = record_of(&work, &certificate, core.now());
+        let fingerprint = record.fingerprint;
         let by = json!({ "fingerprint": hex::encode(record.fingerprint), "serial": hex::encode(&record.serial) });
         let by = AuditEvent { actor: format!("operator:{operator}"), ..event_of(&work, core.now(), "certificate.adopted", by) };
         let events = vec![by, issued_event(&work, &record)];
@@ -106,6 +115,11 @@ impl Enroller {
         };
         concluded?;
         let after = core.inventory.transaction(id).await?;
-        Ok(after.ok_or_else(|| EnrollError::Internal(format!("transaction {id} is gone")))?)
+        let after = after.ok_or_else(|| EnrollError::Internal(format!("transaction {id} is gone")))?;
+        // Who was overtaken finds the certificate set aside.
+        match core.inventory.certificate(&fingerprint).await? {
+            Some(adopted) if !adopted.set_aside => Ok(after),
+            _ => Err(OperateError::Overtaken { id, state: after.state }),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::breaker::Heard;
-use super::conclude::{conclude, event_of, issued_event, note_setback, record_of, reject, write_down};
+use super::conclude::{conclude, event_of, issued_event, leave_unknown, note_setback, record_of, reject, write_down};
 use super::core::{ANSWER, Core, after};
 use super::gate::{Entry, Pass};
 use super::inspect::{Allowed, inspect};
@@ -24,6 +24,9 @@ const SHORTLY: Duration = Duration::from_secs(1);
 
 /// When an order that waits at its CA is asked after again, where the CA did not say.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+/// How long an order that was surely not sent waits for an upstream that was taken out of the configuration.
+const PUT_BACK: Duration = Duration::from_secs(3600);
 
 /// An attempt that is carried on: by the request's own task, or by the worker.
 #[derive(Clone)]
@@ -133,17 +136,31 @@ async fn leg(core: &Arc<Core>, mut work: Work) -> Result<Leg, EnrollError> {
     let upstream = work.upstream().cloned();
     let capabilities = upstream.as_ref().and_then(|upstream| upstream.capabilities(&work.order.issuer.ca));
     let (Some(upstream), Some(capabilities)) = (upstream, capabilities) else {
-        let detail =
+        let mut detail =
             format!("upstream {:?} with CA {:?} is not configured any more", work.order.issuer.upstream, work.order.issuer.ca);
-        // What it surely has not heard of may go to another one.
-        if work.ask == Ask::Submit && failover::next(core, &work).is_some() {
-            return not_taken(core, work, detail, None).await;
+        if work.ask == Ask::Submit {
+            // What it surely has not heard of may go to another one, or waits for a while until somebody has put it back.
+            let is_old = work.attempt.id.made_at().is_some_and(|made| after(made, PUT_BACK) < core.now());
+            if !is_old || failover::next(core, &work).is_some() {
+                return not_taken(core, work, detail, None).await;
+            }
+            detail += "; the order was never sent there";
         }
-        tracing::error!(transaction = %work.transaction.id, "An order cannot be carried on: {detail}.");
-        let event = event_of(&work, core.now(), "issuance.unclear", json!({ "reason": detail }));
-        return conclude(core, &work, AttemptResult::Unknown { detail }, None, vec![event]).await.map(Leg::settled);
+        return leave_unknown(core, &work, detail).await.map(Leg::settled);
     };
-    let submission = ask(core, upstream.as_ref(), &work).await;
+    if work.ask == Ask::Find && !capabilities.can_find_again {
+        // It may have reached the issuer before a crash: only an issuer that finds it again may be asked again. The local CA, for
+        // one, gives the same serial for the same key.
+        return leave_unknown(core, &work, "the node stopped while the issuer was asked".to_owned()).await.map(Leg::settled);
+    }
+    if capabilities.poll_may_issue
+        && matches!(work.ask, Ask::Poll(_))
+        && !core.inventory.submits_again(work.transaction.id, &work.attempt).await?
+    {
+        let now = core.inventory.transaction(work.transaction.id).await?.unwrap_or(work.transaction);
+        return super::record::stored_outcome(core, &work.snapshot, &now).await.map(Settled::recorded).map(Leg::settled);
+    }
+    let submission = ask(core, upstream.as_ref(), &capabilities, &work).await;
     fault::point("after-submit");
     // Others may ask now: what is left to do concerns the CA no more.
     work.pass = None;
@@ -170,10 +187,8 @@ async fn leg(core: &Arc<Core>, mut work: Work) -> Result<Leg, EnrollError> {
             conclude(core, &work, AttemptResult::Unclear { due_at }, None, Vec::new()).await
         }
         Submission::Unknown { reason } | Submission::Lost { reason } => {
-            tracing::error!(transaction = %work.transaction.id, upstream = upstream.name(), "The outcome is unclear; an operator has to decide: {reason}.");
             note_setback(core, &work, "upstream-unclear", &reason).await;
-            let event = event_of(&work, core.now(), "issuance.unclear", json!({ "reason": reason }));
-            conclude(core, &work, AttemptResult::Unknown { detail: reason }, None, vec![event]).await
+            leave_unknown(core, &work, reason).await
         }
     };
     settled.map(Leg::settled)
@@ -214,6 +229,13 @@ async fn take(
             password: None,
         },
     });
+    if let Some(why) = stray::on_record(core, &work, &certificate).await? {
+        tracing::error!(
+            transaction = %work.transaction.id, upstream = upstream.name(), serial = certificate.serial_hex(),
+            "The issuer gave what was not ordered: {why}."
+        );
+        return reject(core, &work, RejectionCode::UpstreamMisbehaved, why).await.map(Leg::settled);
+    }
     let reply = work.reply.clone().filter(|_| work.order.sibling.is_none());
     let check = as_ordered(&work, upstream, capabilities, &certificate, &chain, core.now());
     let seen = outcome.clone();
@@ -221,13 +243,18 @@ async fn take(
     let checked = core
         .finish(move || {
             check()?;
-            reply.map(|(reply, _)| reply.encode(&seen).map_err(|error| format!("encoding the reply: {error}"))).transpose()
+            Ok::<_, String>(reply.map(|(reply, _)| reply.encode(&seen)).transpose())
         })
         .await?;
     let now = core.now();
     let record = record_of(&work, &certificate, now);
     match checked {
         Ok(encoded) => {
+            // That is our fault, and not the issuer's: the certificate is good, and the device comes for it again.
+            let encoded = encoded.unwrap_or_else(|error| {
+                tracing::error!(transaction = %work.transaction.id, serial = certificate.serial_hex(), "The reply could not be made: {error}.");
+                None
+            });
             let event = issued_event(&work, &record);
             if work.order.sibling.is_some() {
                 return first_of_pair(core, work, record, event).await;
@@ -386,7 +413,7 @@ pub(super) async fn write_first_of_pair(
 }
 
 /// Asks the issuer, no longer than it may take: an attempt that outlives its lease is asked for by two.
-async fn ask(core: &Core, upstream: &dyn UpstreamCa, work: &Work) -> Submission {
+async fn ask(core: &Core, upstream: &dyn UpstreamCa, capabilities: &Capabilities, work: &Work) -> Submission {
     let patience = upstream.patience().min(ANSWER);
     let key = IdempotencyKey(*work.attempt.id.0.as_bytes());
     let started = Instant::now();
@@ -416,12 +443,12 @@ async fn ask(core: &Core, upstream: &dyn UpstreamCa, work: &Work) -> Submission 
         pass.heard(heard, core.now());
     }
     match (&work.ask, submission) {
-        // Asking after an order changes nothing: it is asked again. It was not the order that was not taken, but the question.
+        // Asking after an order changes nothing, for most: it is asked again. It was not the order that was not taken, but the question.
         (Ask::Poll(reference), Submission::NotTaken { reason, retry_after }) => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer did not say how the order stands: {reason}.");
             Submission::Waiting { reference: reference.clone(), retry_after: retry_after.unwrap_or(ASK_AGAIN) }
         }
-        (Ask::Poll(reference), Submission::Unknown { reason }) if !in_time => {
+        (Ask::Poll(reference), Submission::Unknown { reason }) if !in_time && !capabilities.poll_may_issue => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer did not say how the order stands: {reason}.");
             Submission::Waiting { reference: reference.clone(), retry_after: ASK_AGAIN }
         }

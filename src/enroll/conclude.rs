@@ -12,8 +12,7 @@ use super::issue::{fields, pending};
 use super::stage::Settled;
 use super::{EnrollError, Outcome, Rejection, RejectionCode, fault, pair, stray};
 use crate::inventory::{
-    Attempt, AttemptResult, AuditEvent, CertificateRecord, CertificateStatus, Concluded, Conclusion, InventoryError, Setback,
-    SetbackKind, Transaction,
+    AttemptResult, AuditEvent, CertificateRecord, CertificateStatus, Concluded, Conclusion, InventoryError, Setback, SetbackKind,
 };
 use crate::x509::Certificate;
 
@@ -60,7 +59,7 @@ pub(super) async fn conclude(
                 );
             }
             if let (AttemptResult::Rejected { .. }, Some(first)) = (&conclusion.result, &work.first) {
-                pair::withdraw(&work.snapshot, &first.certificate, &first.issuer).await;
+                pair::withdraw(core, &work.snapshot, &first.certificate, &first.issuer).await;
             }
             Ok(Settled { outcome, reply: encoded, recorded: true })
         }
@@ -174,6 +173,7 @@ pub(super) fn record_of(work: &Work, certificate: &Certificate, now: jiff::Times
             None => order.renews.as_deref().and_then(|hex| hex::decode(hex).ok()).and_then(|bytes| bytes.try_into().ok()),
         },
         sibling_of: work.first.as_ref().map(|first| first.certificate.fingerprint()),
+        set_aside: false,
         issued_at: now,
     }
 }
@@ -200,31 +200,11 @@ pub(super) fn event_of(work: &Work, at: jiff::Timestamp, event: &str, more: serd
 }
 
 /// Leaves an attempt to an operator: nobody can tell whether the issuer issued.
-pub(crate) async fn leave_unknown(
-    core: &Arc<Core>,
-    transaction: &Transaction,
-    attempt: &Attempt,
-    why: &str,
-) -> Result<(), EnrollError> {
-    tracing::error!(transaction = %transaction.id, "The outcome is unclear; an operator has to decide: {why}.");
-    let at = core.now();
-    let event = AuditEvent {
-        at,
-        event: "issuance.unclear".into(),
-        actor: "system".into(),
-        object: transaction.id.to_string(),
-        fields: fields(json!({ "group": transaction.group, "reason": why })),
-    };
-    let conclusion = Conclusion {
-        transaction: transaction.id,
-        attempt: attempt.id,
-        lease: attempt.lease(),
-        result: AttemptResult::Unknown { detail: why.to_owned() },
-        at,
-        reply: None,
-        events: vec![event],
-    };
-    core.inventory.conclude(conclusion).await?;
-    core.concluded.tell(transaction.id);
-    Ok(())
+pub(super) async fn leave_unknown(core: &Arc<Core>, work: &Work, why: String) -> Result<Settled, EnrollError> {
+    tracing::error!(
+        transaction = %work.transaction.id, upstream = work.order.issuer.upstream,
+        "The outcome is unclear; an operator has to decide: {why}."
+    );
+    let event = event_of(work, core.now(), "issuance.unclear", json!({ "reason": why }));
+    conclude(core, work, AttemptResult::Unknown { detail: why }, None, vec![event]).await
 }

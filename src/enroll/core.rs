@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 use super::budget::RefusalBudget;
 use super::gate::{Gate, Gates};
 use super::seal::Sealer;
 use super::shadow::ShadowQueue;
+use super::stray::ToldUpTo;
 use super::wait::Waits;
 use super::{EnrollError, Outcome, Reply};
 use crate::clock::Clock;
@@ -58,9 +59,28 @@ pub(crate) struct Core {
     pub(crate) concluded: Waits,
     /// What keeps each upstream from being asked too much.
     pub(super) gates: Gates,
+    /// How many orders are being carried by the tasks of their requests.
+    pub(super) under_way: watch::Sender<usize>,
+    /// Up to where CAs were told again of certificates that nobody is given.
+    pub(super) told_up_to: ToldUpTo,
+}
+
+/// An order that is being carried by the task of its request, until this is dropped.
+pub(super) struct UnderWay(Arc<Core>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Core {
+    /// Counts an order that the task of its request carries.
+    pub(super) fn carries(self: &Arc<Self>) -> UnderWay {
+        self.under_way.send_modify(|count| *count += 1);
+        UnderWay(Arc::clone(self))
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

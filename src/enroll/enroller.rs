@@ -1,9 +1,10 @@
 //! The way into the core: builds the stack, and hands requests to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -11,7 +12,7 @@ use super::approve::Approve;
 use super::authenticate::Authenticate;
 use super::budget::RefusalBudget;
 use super::choose::Choose;
-use super::core::Core;
+use super::core::{ANSWER, Core};
 use super::enforce::Enforce;
 use super::gate::{GateView, Gates};
 use super::issue::Issue;
@@ -21,6 +22,7 @@ use super::seal::Sealer;
 use super::select_profile::SelectProfile;
 use super::shadow::ShadowQueue;
 use super::stage::StepLayer;
+use super::stray::ToldUpTo;
 use super::wait::Waits;
 use super::{Answer, EnrollError, EnrollmentRequest, Outcome, Query, query};
 use crate::clock::Clock;
@@ -72,6 +74,8 @@ impl Enroller {
             work: Arc::default(),
             concluded: Waits::default(),
             gates: Gates::default(),
+            under_way: watch::Sender::new(0),
+            told_up_to: ToldUpTo::default(),
         });
         let stack = ServiceBuilder::new()
             // First, so that a message that was answered before is answered from the record, whatever policy says now.
@@ -127,6 +131,20 @@ impl Enroller {
     pub fn upstreams(&self) -> Vec<GateView> {
         let snapshot = self.snapshot();
         snapshot.upstreams.values().filter_map(|upstream| Some(self.core.gate(upstream.as_ref())?.view())).collect()
+    }
+
+    /// Waits until no request's own task carries an order. A client that had its answer does not stop what was begun for it.
+    pub async fn settle(&self) {
+        // The sender is ours: it does not fail.
+        let _ = self.core.under_way.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// How long the slowest of the CAs behind a network may take for an answer.
+    pub fn longest_answer(&self) -> Duration {
+        let snapshot = self.snapshot();
+        let patience =
+            snapshot.upstreams.values().map(|upstream| upstream.patience()).filter(|patience| *patience < Duration::MAX);
+        patience.max().unwrap_or_default().min(ANSWER)
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

@@ -90,8 +90,16 @@ async fn issue(core: Arc<Core>, ordered: Ordered) -> Result<Settled, EnrollError
     let reply = Some((Arc::clone(&request.reply), request.message));
     let order = Arc::new(ordered.order);
     let work = Work { reply, ..Work::new(Arc::clone(&snapshot), transaction, attempt, order, Ask::Submit, pass) };
-    // On a task of its own: a client that hangs up, or loses patience, does not stop what was begun.
-    let carried = tokio::spawn(carry(Arc::clone(&core), work));
+    // On a task of its own: a client that hangs up, or loses patience, does not stop what was begun. Nor does the end of the server, as
+    // long as it can wait.
+    let under_way = core.carries();
+    let carried = tokio::spawn({
+        let core = Arc::clone(&core);
+        async move {
+            let _under_way = under_way;
+            carry(core, work).await
+        }
+    });
     if matches!(place, Some(None)) {
         return Ok(Settled::recorded(pending(id)));
     }

@@ -82,6 +82,14 @@ pub enum OperateError {
         /// What differs.
         why: String,
     },
+    /// Another decided about the transaction while a certificate was handed in for it.
+    #[error("{id} is {state} meanwhile: another decided about it, or its issuer answered; this certificate is given to nobody")]
+    Overtaken {
+        /// The transaction.
+        id: TransactionId,
+        /// How it stands.
+        state: TransactionState,
+    },
     /// There is no such transaction, or it does not wait.
     #[error("no transaction {0} waits for a decision")]
     NotWaiting(TransactionId),
@@ -230,29 +238,28 @@ impl Enroller {
     pub async fn deny(&self, id: TransactionId, reason: &str, operator: &str) -> Result<Transaction, OperateError> {
         let core = self.core();
         let waiting = core.inventory.transaction(id).await?.ok_or(OperateError::NotWaiting(id))?;
-        if let Some(first) = &waiting.certificate
+        let event = decision_event(core, &waiting, "approval.denied", operator, Some(reason));
+        let detail = if reason.is_empty() { "denied by an operator".to_owned() } else { reason.to_owned() };
+        // First of all: until it is refused its certificate may be one that was delivered.
+        let denied = core.inventory.decide(id, Decision::Deny { detail, event }).await?.ok_or(OperateError::NotWaiting(id))?;
+        if let Some(first) = &denied.certificate
             && let Some(record) = core.inventory.certificate(first).await?
         {
             // The first of a pair whose second one never came.
             let certificate = Certificate::from_der(&record.der).map_err(|error| EnrollError::Internal(error.to_string()))?;
             let issuer = IssuerRef { upstream: record.upstream, ca: record.ca };
-            pair::withdraw(&self.snapshot(), &certificate, &issuer).await;
+            pair::withdraw(core, &self.snapshot(), &certificate, &issuer).await;
         }
-        let event = decision_event(core, &waiting, "approval.denied", operator, Some(reason));
-        let detail = if reason.is_empty() { "denied by an operator".to_owned() } else { reason.to_owned() };
-        core.inventory.decide(id, Decision::Deny { detail, event }).await?.ok_or(OperateError::NotWaiting(id))
+        Ok(denied)
     }
 
     /// Finds one certificate by the start of its serial or fingerprint in hex.
     pub async fn find_certificate(&self, prefix: &str) -> Result<CertificateRecord, OperateError> {
         let prefix = prefix.replace([':', ' '], "").to_ascii_lowercase();
-        let search = |text: String| crate::inventory::CertificateSearch { text: Some(text), limit: 50, ..Default::default() };
-        let mut found = self.core().inventory.certificates(&search(prefix.clone())).await?;
-        // Other programs leave out the zero octet that only says that the number is positive.
-        found.extend(self.core().inventory.certificates(&search(format!("00{prefix}"))).await?);
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|record| seen.insert(record.fingerprint));
+        let search = crate::inventory::CertificateSearch { text: Some(prefix.clone()), limit: 50, ..Default::default() };
+        let mut found = self.core().inventory.certificates(&search).await?;
         found.retain(|record| {
+            // Other programs leave out the zero octet that only says that the number is positive.
             let serial = hex::encode(&record.serial);
             let trimmed = serial.strip_prefix("00").unwrap_or(&serial);
             trimmed.starts_with(&prefix) || serial.starts_with(&prefix) || hex::encode(record.fingerprint).starts_with(&prefix)

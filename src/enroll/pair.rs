@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::carry::Work;
 use super::core::{Core, LEASE, after};
-use super::{EnrollError, failover};
+use super::{EnrollError, failover, stray};
 use crate::algorithm::IssuerRef;
 use crate::crypto::provider;
 use crate::inventory::{Attempt, AttemptId, AttemptState, Transaction};
@@ -75,12 +75,17 @@ pub(super) async fn second_leg(core: &Core, work: &Work) -> Result<Option<(Issua
     Ok(Some((order, first)))
 }
 
-/// Tells the issuer of the first certificate that nobody will be given it. The inventory hears of it with the conclusion.
-pub(super) async fn withdraw(snapshot: &Snapshot, certificate: &Certificate, issuer: &IssuerRef) {
+/// Tells the issuer of the first certificate that nobody will be given it. The inventory has heard of it with the conclusion.
+pub(super) async fn withdraw(core: &Core, snapshot: &Snapshot, certificate: &Certificate, issuer: &IssuerRef) {
     let revoke = snapshot.upstreams.get(&issuer.upstream).and_then(|upstream| upstream.revoke());
-    if let Some(revoke) = revoke
-        && let Err(error) = revoke.revoke(&issuer.ca, certificate, RevocationReason::CessationOfOperation).await
-    {
-        tracing::error!(serial = certificate.serial_hex(), "The first certificate of a pair could not be revoked: {error}.");
+    let Some(revoke) = revoke else { return };
+    match revoke.revoke(&issuer.ca, certificate, RevocationReason::CessationOfOperation).await {
+        Ok(()) => stray::write_told(core, certificate, core.now(), None).await,
+        Err(error) => {
+            tracing::error!(
+                serial = certificate.serial_hex(),
+                "The first certificate of a pair could not be revoked, and its CA will be told again: {error}."
+            );
+        }
     }
 }

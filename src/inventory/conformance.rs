@@ -52,6 +52,7 @@ macro_rules! tests {
             crl_numbers_only_grow, a_key_used_elsewhere_is_found, a_device_is_counted_from_then_on,
             searches_combine_their_conditions, text_is_looked_for_in_many_places, pages_follow_each_other,
             statistics_count_rows, a_certificate_that_came_too_late_is_set_aside,
+            what_was_set_aside_is_no_part_of_a_devices_share, a_ca_is_owed_the_word_until_it_is_told,
         });
         $crate::inventory::conformance::tests!($make: pairs {
             a_pair_is_whole_with_its_second_certificate, a_pair_is_superseded_and_revoked_whole, a_pair_counts_as_one_certificate,
@@ -216,6 +217,7 @@ fn certificate(number: u32, transaction: TransactionId) -> CertificateRecord {
         source: Some("2001:db8::7".parse().expect("address")),
         renews: None,
         sibling_of: None,
+        set_aside: false,
         issued_at: at(1),
     }
 }

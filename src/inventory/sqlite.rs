@@ -159,6 +159,11 @@ impl Inventory for SqliteInventory {
         self.writer.write(move |write| attempts::claim(write, &node, now, until, limit, &room)).await
     }
 
+    async fn submits_again(&self, transaction: TransactionId, attempt: &Attempt) -> Result<bool, InventoryError> {
+        let attempt = attempt.clone();
+        self.writer.write(move |write| attempts::submits_again(write, transaction, &attempt)).await
+    }
+
     async fn movable(&self, upstream: &str, now: Timestamp, limit: usize) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
         let upstream = upstream.to_owned();
         self.read_far(move |connection| attempts::movable(connection, &upstream, now, limit)).await
@@ -210,6 +215,28 @@ impl Inventory for SqliteInventory {
 
     async fn set_aside(&self, certificate: CertificateRecord, event: AuditEvent) -> Result<bool, InventoryError> {
         self.writer.write(move |write| certificates::set_aside(write, &certificate, event)).await
+    }
+
+    async fn owed(
+        &self,
+        upstream: &str,
+        after: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CertificateRecord>, InventoryError> {
+        let upstream = upstream.to_owned();
+        self.read_far(move |connection| certificates::owed(connection, &upstream, after, now, limit)).await
+    }
+
+    async fn told(
+        &self,
+        fingerprint: &[u8; 32],
+        reason: RevocationReason,
+        at: Timestamp,
+        event: Option<AuditEvent>,
+    ) -> Result<bool, InventoryError> {
+        let fingerprint = *fingerprint;
+        self.writer.write(move |write| certificates::told(write, &fingerprint, reason, at, event)).await
     }
 
     async fn certificates(&self, search: &CertificateSearch) -> Result<Vec<CertificateRecord>, InventoryError> {

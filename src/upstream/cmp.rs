@@ -202,6 +202,7 @@ fn abilities(settings: &CmpCaSettings) -> Abilities {
         can_wait: true,
         can_revoke: true,
         can_find_again: settings.repeats != Repeats::No,
+        poll_may_issue: false,
         sees_challenge: !by_template,
         wants_challenge: false,
     }

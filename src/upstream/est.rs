@@ -214,6 +214,7 @@ impl Connector for Est {
         Abilities {
             can_wait: true,
             can_find_again: self.repeats == Repeats::SameCertificate,
+            poll_may_issue: self.repeats == Repeats::NewCertificate,
             sees_challenge: true,
             ..Abilities::default()
         }

@@ -307,6 +307,7 @@ impl UpstreamCa for LocalCa {
             can_revoke: true,
             // Not found but made again, with the same serial number.
             can_find_again: true,
+            poll_may_issue: false,
             sees_challenge: false,
             wants_challenge: false,
         })

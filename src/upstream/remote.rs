@@ -113,6 +113,8 @@ pub struct Abilities {
     pub can_revoke: bool,
     /// Whether the outcome of an unclear submission can be found again.
     pub can_find_again: bool,
+    /// Whether asking after an order may issue another certificate.
+    pub poll_may_issue: bool,
     /// Whether the CA sees the CSR with its challengePassword.
     pub sees_challenge: bool,
     /// Whether the CA lets a request in by that challenge.
@@ -277,6 +279,7 @@ impl UpstreamCa for Remote {
             can_wait: able.can_wait,
             can_revoke: able.can_revoke,
             can_find_again: able.can_find_again,
+            poll_may_issue: able.poll_may_issue,
             sees_challenge: able.sees_challenge,
             wants_challenge: able.wants_challenge,
         })

@@ -169,6 +169,13 @@ impl Process {
         self.child.wait().expect("it is ours");
     }
 
+    /// SIGTERM: what is under way may end; gives the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(told.success());
+        self.child.wait().expect("it is ours").code()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -121,6 +121,7 @@ pub fn certificate_of(transaction: &Transaction) -> CertificateRecord {
         source: transaction.source,
         renews: None,
         sibling_of: None,
+        set_aside: false,
         issued_at: Timestamp::now(),
     }
 }

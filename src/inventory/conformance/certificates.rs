@@ -222,7 +222,8 @@ pub(crate) async fn a_certificate_that_came_too_late_is_set_aside(store: Store) 
     let delivered = enrolled(&store, 1, |id| certificate(1, id)).await;
     let stray = CertificateRecord { renews: Some(delivered.fingerprint), ..certificate(2, delivered.transaction) };
     assert!(store.set_aside(stray.clone(), event("certificate.set-aside")).await.expect("writes"));
-    assert_eq!(store.certificate(&stray.fingerprint).await.expect("reads"), Some(stray.clone()));
+    let kept = CertificateRecord { set_aside: true, ..stray.clone() };
+    assert_eq!(store.certificate(&stray.fingerprint).await.expect("reads"), Some(kept));
     assert_eq!(store.certificate(&delivered.fingerprint).await.expect("reads"), Some(delivered.clone()), "not superseded");
     assert_eq!(stored(&store, delivered.transaction).await.certificate, Some(delivered.fingerprint));
     // What has the issuer and serial of one that we have is that one, for all that revocation can tell.
@@ -232,4 +233,55 @@ pub(crate) async fn a_certificate_that_came_too_late_is_set_aside(store: Store) 
     assert_eq!(store.certificate(&again.fingerprint).await.expect("reads"), None);
     assert!(!store.set_aside(stray, event("certificate.set-aside")).await.expect("writes"));
     assert_eq!(events(&store).await, ["request.ordered", "certificate.issued", "certificate.set-aside"]);
+}
+
+pub(crate) async fn what_was_set_aside_is_no_part_of_a_devices_share(store: Store) {
+    let device = Some("S1".to_owned());
+    let limit = Some(DeviceLimit { group: "routers".to_owned(), device: "S1".to_owned(), since: at(-100), count: 1 });
+    let failed = NewTransaction { limit: limit.clone(), ..new(1) };
+    opened(&store, &failed).await;
+    let stray = CertificateRecord { device, ..certificate(1, failed.transaction.id) };
+    assert!(store.set_aside(stray.clone(), event("certificate.set-aside")).await.expect("writes"));
+    assert_eq!(store.conclude(concluded(&failed, rejected())).await.expect("concludes"), Concluded::Done);
+    assert_eq!(store.issued_to_device("routers", "S1", at(-100)).await.expect("counts"), 0);
+    assert_eq!(store.given("routers", "S1", 10).await.expect("reads"), []);
+    assert_eq!(store.census("routers").await.expect("reads").len(), 0);
+    opened(&store, &NewTransaction { limit, ..new(2) }).await;
+    // Its key is the key of that device all the same.
+    let elsewhere = store.key_used_elsewhere(&stray.spki_digest, "routers", "S2").await.expect("reads");
+    assert_eq!(elsewhere.map(|found| found.fingerprint), Some(stray.fingerprint));
+}
+
+pub(crate) async fn a_ca_is_owed_the_word_until_it_is_told(store: Store) {
+    let delivered = enrolled(&store, 1, |id| certificate(1, id)).await;
+    let strays = [2, 3, 4].map(|number| CertificateRecord {
+        issued_at: at(i64::from(number)),
+        not_after: at(if number == 4 { 50 } else { 86_400 }),
+        ..certificate(number, delivered.transaction)
+    });
+    for stray in &strays {
+        assert!(store.set_aside(stray.clone(), event("certificate.set-aside")).await.expect("writes"));
+    }
+    let owed = async |upstream: &str, after, now| {
+        let found = store.owed(upstream, at(after), at(now), 10).await.expect("reads");
+        found.into_iter().map(|one| one.fingerprint).collect::<Vec<_>>()
+    };
+    let told = async |one: &CertificateRecord| {
+        let said = event("certificate.revoked");
+        store.told(&one.fingerprint, RevocationReason::CessationOfOperation, at(5), Some(said)).await.expect("writes")
+    };
+    assert_eq!(owed("local", -100, 10).await, strays.each_ref().map(|one| one.fingerprint));
+    assert_eq!(owed("local", 2, 60).await, [strays[1].fingerprint], "later than that, and not expired");
+    assert_eq!(owed("other", -100, 10).await.len(), 0);
+    assert!(told(&strays[0]).await);
+    assert!(!told(&strays[0]).await && !told(&delivered).await, "nothing is owed for these");
+    // An operator may have been faster.
+    let by_hand = event("certificate.revoked");
+    assert!(store.revoke(&strays[1].fingerprint, RevocationReason::Superseded, at(6), by_hand).await.expect("revokes"));
+    assert_eq!(owed("local", -100, 10).await, [strays[2].fingerprint]);
+    let first = store.certificate(&strays[0].fingerprint).await.expect("reads").expect("it is there");
+    assert_eq!((first.status, first.revoked_at), (CertificateStatus::Revoked, Some(at(5))));
+    let delivered = store.certificate(&delivered.fingerprint).await.expect("reads").expect("it is there");
+    assert_eq!(delivered.status, CertificateStatus::Valid);
+    assert_eq!(events(&store).await.iter().filter(|event| *event == "certificate.revoked").count(), 2);
 }

@@ -105,5 +105,10 @@ pub(crate) async fn a_pair_that_comes_to_nothing_leaves_nothing_valid(store: Sto
             store.decide(new.transaction.id, deny).await.expect("decides").expect("it was waiting");
         }
         assert_eq!(statuses(&store, std::slice::from_ref(&record)).await, [CertificateStatus::Revoked]);
+        // Nobody was given it, and its CA is owed the word.
+        assert_eq!(store.issued_to_device("routers", &format!("S{device}"), at(-10)).await.expect("counts"), 0);
+        let owed = store.owed(&record.upstream, at(-10), at(10), 10).await.expect("reads");
+        assert_eq!(owed.iter().map(|one| one.fingerprint).collect::<Vec<_>>(), [record.fingerprint]);
+        store.told(&record.fingerprint, RevocationReason::CessationOfOperation, at(3), None).await.expect("writes");
     }
 }

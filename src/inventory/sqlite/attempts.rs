@@ -224,6 +224,17 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
+/// Makes an attempt that waits a submitted one.
+pub(super) fn submits_again(write: &mut Write<'_>, id: TransactionId, attempt: &Attempt) -> Result<bool, InventoryError> {
+    let Some(number) = transactions::number_of(write.connection, id)? else { return Ok(false) };
+    let mut statement = write.connection.prepare_cached(
+        "UPDATE attempts SET state = 'submitted'
+         WHERE number = ?1 AND id = ?2 AND pending = 1 AND held_by = ?3 AND held_until = ?4",
+    )?;
+    let held_until = attempt.held_until.map(time);
+    Ok(statement.execute(params![number, attempt.id.0.as_bytes(), attempt.held_by, held_until])? > 0)
+}
+
 /// Whether there is anything to claim at an upstream.
 pub(super) fn has_due(connection: &rusqlite::Connection, upstream: &str, now: Timestamp) -> Result<bool, InventoryError> {
     let mut statement = connection.prepare_cached(concat!("SELECT EXISTS (SELECT 1 ", due!(), ")"))?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows::{self, damaged, select_certificate, time, timestamp};
 use super::writer::Write;
-use crate::inventory::{AuditEvent, CertificateRecord, CertificateSearch, InventoryError};
+use crate::inventory::{AuditEvent, CertificateRecord, CertificateSearch, CertificateStatus, InventoryError};
 use crate::x509::crl::{RevocationReason, RevokedCertificate};
 
 /// Reads the body and the issuer besides.
@@ -22,9 +22,46 @@ pub(super) fn set_aside(write: &mut Write<'_>, record: &CertificateRecord, event
     if by_serial(write.connection, &record.issuer, &record.serial)?.is_some() {
         return Ok(false);
     }
-    insert(write.connection, record)?;
+    insert(write.connection, &CertificateRecord { set_aside: true, ..record.clone() })?;
     write.chain.append(write.connection, vec![event])?;
     Ok(true)
+}
+
+/// Certificates of an upstream that nobody is given and whose CA has not been told.
+pub(super) fn owed(
+    connection: &Connection,
+    upstream: &str,
+    after: Timestamp,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<CertificateRecord>, InventoryError> {
+    let mut statement = connection.prepare_cached(select!(
+        "WHERE c.owed = 1 AND c.upstream = ?1 AND c.issued_at > ?2 AND c.not_after > ?3 ORDER BY c.issued_at LIMIT ?4"
+    ))?;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = statement.query_map(params![upstream, time(after), time(now), most], rows::certificate)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Writes that the CA of such a certificate was told.
+pub(super) fn told(
+    write: &mut Write<'_>,
+    fingerprint: &[u8; 32],
+    reason: RevocationReason,
+    at: Timestamp,
+    event: Option<AuditEvent>,
+) -> Result<bool, InventoryError> {
+    let changed = write
+        .connection
+        .prepare_cached(
+            "UPDATE certificates SET owed = 0, status = 'revoked', revoked_at = coalesce(revoked_at, ?2),
+                 revocation_reason = coalesce(revocation_reason, ?3) WHERE fingerprint = ?1 AND owed = 1",
+        )?
+        .execute(params![fingerprint, time(at), reason.name()])?;
+    if changed > 0 {
+        write.chain.append(write.connection, event.into_iter().collect())?;
+    }
+    Ok(changed > 0)
 }
 
 /// Writes a certificate.
@@ -36,9 +73,9 @@ pub(super) fn insert(connection: &Connection, record: &CertificateRecord) -> Res
         .prepare_cached(
             "INSERT INTO certificates (fingerprint, issuer, serial, subject, common_name, subject_alt_names, not_before, not_after,
                  key_algorithm, spki_digest, signature_algorithm, status, revoked_at, revocation_reason, device_group, profile,
-                 upstream, ca, device, transaction_id, authenticated_by, source, renews, issued_at, sibling_of)
+                 upstream, ca, device, transaction_id, authenticated_by, source, renews, issued_at, sibling_of, set_aside, owed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
-                 ?25)
+                 ?25, ?26, ?27)
              ON CONFLICT (fingerprint) DO NOTHING",
         )?
         .execute(params![
@@ -67,11 +104,20 @@ pub(super) fn insert(connection: &Connection, record: &CertificateRecord) -> Res
             record.renews,
             time(record.issued_at),
             record.sibling_of,
+            record.set_aside,
+            record.set_aside && record.status != CertificateStatus::Revoked,
         ])?;
     if inserted > 0 {
         connection
             .prepare_cached("INSERT INTO certificate_bodies (number, der) VALUES (?1, ?2)")?
             .execute(params![connection.last_insert_rowid(), record.der])?;
+    } else {
+        // Whatever was thought of it before: now it is given to somebody.
+        connection
+            .prepare_cached(
+                "UPDATE certificates SET set_aside = 0, owed = 0 WHERE fingerprint = ?1 AND set_aside = 1 AND status = 'valid'",
+            )?
+            .execute([record.fingerprint])?;
     }
     Ok(())
 }
@@ -118,9 +164,13 @@ pub(super) fn sibling(connection: &Connection, fingerprint: &[u8; 32]) -> Result
     Ok(statement.query_row([fingerprint], rows::certificate).optional()?)
 }
 
-/// Revokes the first certificate of a pair that came to nothing.
+/// Revokes the first certificate of a pair that came to nothing: nobody was given it, and its CA has to hear of it.
 pub(super) fn withdraw(write: &mut Write<'_>, fingerprint: &[u8; 32], at: Timestamp) -> Result<(), InventoryError> {
-    set_revoked(write.connection, fingerprint, RevocationReason::CessationOfOperation, at).map(drop)
+    set_revoked(write.connection, fingerprint, RevocationReason::CessationOfOperation, at)?;
+    let mut statement =
+        write.connection.prepare_cached("UPDATE certificates SET set_aside = 1, owed = 1 WHERE fingerprint = ?1")?;
+    statement.execute([fingerprint])?;
+    Ok(())
 }
 
 /// Both of a pair; gives how many were not revoked before.
@@ -133,9 +183,9 @@ fn set_revoked(
     let first = first_of_pair(connection, fingerprint)?;
     let mut changed = 0;
     for of_pair in [
-        "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3
+        "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3, owed = 0
          WHERE fingerprint = ?1 AND status <> 'revoked'",
-        "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3
+        "UPDATE certificates SET status = 'revoked', revoked_at = ?2, revocation_reason = ?3, owed = 0
          WHERE sibling_of = ?1 AND status <> 'revoked'",
     ] {
         changed += connection.prepare_cached(of_pair)?.execute(params![first, time(at), reason.name()])?;
@@ -165,6 +215,8 @@ pub(super) fn by_serial(
 
 /// A certificate with this key that was revoked because the key is compromised; or else the newest valid one of another device or group.
 ///
+/// One that was set aside counts like any other: while it is valid at its CA, its key is the one of the device that it names.
+///
 /// Each is found by an index in its order, however many certificates a key has.
 pub(super) fn of_key_elsewhere(
     connection: &Connection,
@@ -192,7 +244,8 @@ pub(super) fn count_of_device(
     since: Timestamp,
 ) -> Result<u64, InventoryError> {
     let mut statement = connection.prepare_cached(
-        "SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL",
+        "SELECT count(*) FROM certificates WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL
+           AND set_aside = 0",
     )?;
     Ok(statement.query_row(params![device, group, time(since)], |row| rows::count(row, 0))?)
 }

@@ -14,6 +14,7 @@ pub(super) fn given(connection: &Connection, group: &str, device: &str, limit: u
     let mut statement = connection.prepare_cached(
         "SELECT fingerprint, profile, issued_at, not_before, not_after FROM certificates INDEXED BY certificates_of_device
          WHERE device = ?1 AND device_group = ?2 AND sibling_of IS NULL AND status <> 'revoked'
+           AND set_aside = 0
          ORDER BY issued_at DESC, number DESC LIMIT ?3",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -41,8 +42,9 @@ pub(super) fn standing(
         "SELECT c.number, c.device, c.profile, c.not_before, c.not_after, EXISTS (
              SELECT 1 FROM certificates n INDEXED BY certificates_of_device
              WHERE n.device = c.device AND n.device_group = c.device_group AND n.issued_at > c.issued_at
-               AND n.sibling_of IS NULL AND n.status <> 'revoked'), c.signature_algorithm
+               AND n.sibling_of IS NULL AND n.status <> 'revoked' AND n.set_aside = 0), c.signature_algorithm
          FROM certificates c WHERE c.number > ?2 AND c.device_group = ?1 AND c.status = 'valid' AND c.not_after > ?4 AND c.sibling_of IS NULL
+           AND c.set_aside = 0
          ORDER BY c.number LIMIT ?3",
     )?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -68,7 +70,8 @@ pub(super) fn renewal_shares(connection: &Connection, group: &str, limit: usize)
     let mut statement = connection.prepare_cached(
         "SELECT c.not_before, c.not_after, (
              SELECT min(n.issued_at) FROM certificates n INDEXED BY certificates_of_device
-             WHERE n.device = c.device AND n.device_group = c.device_group AND n.issued_at > c.issued_at AND n.sibling_of IS NULL)
+             WHERE n.device = c.device AND n.device_group = c.device_group AND n.issued_at > c.issued_at AND n.sibling_of IS NULL
+               AND n.set_aside = 0)
          FROM certificates c INDEXED BY certificates_by_age
          WHERE c.device_group = ?1 AND c.status = 'superseded' AND c.device IS NOT NULL AND c.sibling_of IS NULL
          ORDER BY c.issued_at DESC LIMIT ?2",

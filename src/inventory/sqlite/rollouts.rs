@@ -62,7 +62,7 @@ pub(super) fn change(write: &mut Write<'_>, change: RolloutChange) -> Result<boo
 pub(super) fn knowledge(connection: &Connection, group: &str, device: &str) -> Result<DeviceKnowledge, InventoryError> {
     let mut statement = connection.prepare_cached(
         "SELECT profile FROM certificates INDEXED BY certificates_of_device WHERE device = ?1 AND device_group = ?2
-         ORDER BY issued_at DESC, number DESC LIMIT 1",
+           AND set_aside = 0 ORDER BY issued_at DESC, number DESC LIMIT 1",
     )?;
     Ok(DeviceKnowledge { newest_profile: statement.query_row([device, group], |row| row.get(0)).optional()? })
 }
@@ -127,12 +127,13 @@ pub(super) fn figures(
         "SELECT c.profile, count(DISTINCT c.device), count(DISTINCT CASE WHEN EXISTS (
                     SELECT 1 FROM certificates n INDEXED BY certificates_of_device
                     WHERE n.device = c.device AND n.device_group = c.device_group AND n.number <> c.number AND n.sibling_of IS NULL
-                      AND n.issued_at >= c.issued_at
+                      AND n.set_aside = 0 AND n.issued_at >= c.issued_at
                       AND n.issued_at <= c.issued_at + min(?3, (c.not_after - c.not_before) / 2)
                       AND (n.issued_at > c.issued_at OR n.number > c.number)
                 ) THEN c.device END)
          FROM certificates c INDEXED BY certificates_by_age
-         WHERE c.issued_at >= ?2 AND c.device_group = ?1 AND c.device IS NOT NULL AND c.sibling_of IS NULL GROUP BY c.profile",
+         WHERE c.issued_at >= ?2 AND c.device_group = ?1 AND c.device IS NOT NULL AND c.sibling_of IS NULL
+           AND c.set_aside = 0 GROUP BY c.profile",
     )?;
     let mut rows = statement.query(params![group, time(since), within])?;
     while let Some(row) = rows.next()? {
@@ -155,7 +156,8 @@ pub(super) fn figures(
     let mut statement = connection.prepare_cached(
         "SELECT s.profile, count(DISTINCT s.device) FROM setbacks s WHERE s.device_group = ?1 AND s.at >= ?2 AND NOT EXISTS (
              SELECT 1 FROM certificates c INDEXED BY certificates_of_device
-             WHERE c.device = s.device AND c.device_group = ?1 AND c.issued_at >= ?2 AND c.profile = s.profile)
+             WHERE c.device = s.device AND c.device_group = ?1 AND c.issued_at >= ?2 AND c.profile = s.profile
+               AND c.set_aside = 0)
          GROUP BY s.profile",
     )?;
     let mut rows = statement.query(params![group, time(since)])?;
@@ -169,7 +171,7 @@ pub(super) fn figures(
 pub(super) fn census(connection: &Connection, group: &str, now: Timestamp) -> Result<Vec<Census>, InventoryError> {
     let mut statement = connection.prepare_cached(
         "SELECT profile, key_algorithm, count(*) FROM certificates INDEXED BY certificates_by_expiry
-         WHERE not_after > ?2 AND device_group = ?1 AND status = 'valid' AND sibling_of IS NULL
+         WHERE not_after > ?2 AND device_group = ?1 AND status = 'valid' AND sibling_of IS NULL AND set_aside = 0
          GROUP BY profile, key_algorithm
          ORDER BY profile, key_algorithm",
     )?;

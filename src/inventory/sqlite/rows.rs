@@ -124,7 +124,7 @@ macro_rules! select_certificate {
             "SELECT c.fingerprint, b.der, c.serial, i.name, i.text, c.subject, c.common_name, c.subject_alt_names, c.not_before, ",
             "c.not_after, c.key_algorithm, c.spki_digest, c.signature_algorithm, c.status, c.revoked_at, c.revocation_reason, ",
             "c.device_group, c.profile, c.upstream, c.ca, c.device, c.transaction_id, c.authenticated_by, c.source, c.renews, ",
-            "c.issued_at, c.sibling_of FROM certificates c ",
+            "c.issued_at, c.sibling_of, c.set_aside FROM certificates c ",
             $rest
         )
     };
@@ -161,6 +161,7 @@ pub(super) fn certificate(row: &Row<'_>) -> rusqlite::Result<CertificateRecord> 
         renews: row.get(24)?,
         issued_at: timestamp(row, 25)?,
         sibling_of: row.get(26)?,
+        set_aside: row.get(27)?,
     })
 }
 

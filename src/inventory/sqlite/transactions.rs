@@ -279,7 +279,7 @@ fn insert(
 fn given_to_device(connection: &Connection, limit: &DeviceLimit) -> Result<u64, InventoryError> {
     let mut statement = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM certificates
-                 WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL)
+                 WHERE device = ?1 AND device_group = ?2 AND issued_at >= ?3 AND sibling_of IS NULL AND set_aside = 0)
               + (SELECT count(*) FROM transactions
                  WHERE device = ?1 AND device_group = ?2 AND open = 1 AND received_at >= ?3 AND certificate IS NULL)",
     )?;

@@ -79,6 +79,7 @@ fn able() -> Capabilities {
         can_wait: false,
         can_revoke: true,
         can_find_again: true,
+        poll_may_issue: false,
         sees_challenge: false,
         wants_challenge: false,
     }
