@@ -33,7 +33,7 @@ pub mod vault;
 #[allow(dead_code)]
 pub(crate) mod testing;
 
-pub use limits::{Limits, NamesRule, Rate};
+pub use limits::{ASK_AGAIN, Limits, NamesRule, Rate};
 pub use order::{AllowedUsages, IdempotencyKey, IssuanceOrder, RelatedCertificate, SiblingOrder};
 
 /// A CA that issues what an [`IssuanceOrder`] says.

@@ -96,7 +96,11 @@ impl Worker {
                         tracing::warn!("The worker's round failed: {error}.");
                         failing = error;
                     }
-                    false
+                    // Whoever cannot write now can do nothing now, whatever there is to do and whoever says so.
+                    tokio::select! {
+                        _ = stop.changed() => break,
+                        () = tokio::time::sleep(TICK) => continue,
+                    }
                 }
             };
             if *stop.borrow() {

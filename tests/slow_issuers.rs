@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ravelin::crypto;
 use ravelin::inventory::{AttemptState, CertificateSearch, CertificateStatus, TransactionState};
-use ravelin::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Revoke, Submission, UpstreamCa, UpstreamError};
+use ravelin::upstream::{Capabilities, IdempotencyKey, IssuanceOrder, Limits, Revoke, Submission, UpstreamCa, UpstreamError};
 use ravelin::x509::Certificate;
 use support::{Device, PlainReply, ROUTERS, World, text};
 use tokio::sync::oneshot;
@@ -27,6 +27,9 @@ struct Behaviour {
     finds_again: bool,
     /// Whether it says so.
     says_so: bool,
+    limits: Limits,
+    /// How often somebody looked at them: whoever is about to ask does.
+    looks: AtomicUsize,
     /// Whether it answers at once from now on.
     quick: AtomicBool,
     asked: Mutex<Vec<(IdempotencyKey, Option<oneshot::Sender<Verdict>>)>>,
@@ -35,7 +38,8 @@ struct Behaviour {
 impl Behaviour {
     fn new() -> Self {
         let (quick, asked) = (AtomicBool::new(false), Mutex::default());
-        Self { patience: Duration::MAX, finds_again: true, says_so: true, quick, asked }
+        let (limits, looks) = (Limits::NONE, AtomicUsize::new(0));
+        Self { patience: Duration::MAX, finds_again: true, says_so: true, limits, looks, quick, asked }
     }
 
     fn asked(&self) -> Vec<IdempotencyKey> {
@@ -71,6 +75,11 @@ impl UpstreamCa for Slow {
 
     fn patience(&self) -> Duration {
         self.behaviour.patience
+    }
+
+    fn limits(&self) -> Limits {
+        self.behaviour.looks.fetch_add(1, Ordering::SeqCst);
+        self.behaviour.limits
     }
 
     async fn submit(&self, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {
@@ -197,6 +206,29 @@ async fn an_answer_that_cannot_be_found_again_is_for_people() {
     world.clock.forward(1000);
     assert_eq!(world.work().await, 0);
     assert_eq!(slow.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_takes_nothing_is_asked_once_in_a_while() {
+    let limits = Limits { places: 4, queue: 100, trip_after: 100, cooldown: Duration::from_secs(10), ..Limits::NONE };
+    let (world, slow) = world(Behaviour { limits, quick: AtomicBool::new(true), ..Behaviour::new() }, "manual");
+    let challenge = world.challenge("snails").await;
+    assert_eq!(world.enroll(world.request("snails", &Device::new("r1"), Some(&challenge))).await, "pending");
+    // No attempt can be taken up.
+    let store = rusqlite::Connection::open(world.folder.path().join("inventory.sqlite")).expect("opens");
+    let refuse = "CREATE TRIGGER full BEFORE UPDATE OF held_by ON attempts BEGIN SELECT RAISE(ABORT, 'full'); END";
+    store.execute_batch(refuse).expect("made");
+    let waiting = world.inventory.transactions(TransactionState::AwaitingApproval, 10).await.expect("read");
+    world.enroller.approve(waiting[0].id, "tester").await.expect("approved");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let worker = tokio::spawn(world.worker().run(stopped));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let looks = slow.looks.load(Ordering::SeqCst);
+    assert!(looks < 200, "{looks} looks in a second and a half");
+    store.execute_batch("DROP TRIGGER full").expect("dropped");
+    until("it is issued", async || count(&world, TransactionState::Issued).await == 1).await;
+    stop.send(true).expect("it runs");
+    worker.await.expect("no panic");
 }
 
 /// Two ask for the same order, because the first held it for too long.

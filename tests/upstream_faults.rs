@@ -379,6 +379,35 @@ async fn a_dead_ca_costs_other_groups_nothing() {
     assert!(metrics.contains("ravelin_upstream_breaker{upstream=\"est\",state=\"closed\"} 1"), "{metrics}");
 }
 
+/// Asking after orders that wait is asking, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_ca_that_dies_over_orders_that_wait_is_left_alone() {
+    let ca = FakeCa::start(false).await;
+    let folder = folder(&ca, "trip-after = 3\n");
+    let challenges = challenges(&folder, "est", 3).await;
+    let process = serving(&folder, IMPATIENT, &[]);
+    ca.set(Mode::Waits);
+    let mut waiting = Vec::new();
+    for (number, challenge) in challenges.iter().enumerate() {
+        let (transaction, outcome) = asks(&process, "est", &format!("r{number}"), challenge).await;
+        assert_eq!(outcome, Outcome::Pending);
+        waiting.push(transaction);
+    }
+    until("all wait for the CA", &process, || async { ca.asked().len() >= 3 }).await;
+    ca.down().await;
+    until("the CA is left alone", &process, || async {
+        let (_, metrics) = tokio::task::block_in_place(|| process.admin("/metrics"));
+        metrics.contains("ravelin_upstream_breaker{upstream=\"est\",state=\"open\"} 1")
+    })
+    .await;
+    ca.set(Mode::Signs);
+    ca.up();
+    for transaction in &waiting {
+        polls(&process, "est", transaction).await;
+    }
+    assert_eq!(ca.signed().len(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_queue_has_a_bound_and_drains_in_order() {
     let ca = FakeCa::start(false).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::inventory::Attempt;
+use crate::upstream::ASK_AGAIN;
 
 /// The shortest rest between two tries.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -19,12 +20,21 @@ const PUT_OFF: Duration = Duration::from_secs(3600);
 /// rests double.
 pub(super) fn rest(attempt: &Attempt, now: Timestamp, asked_for: Option<Duration>) -> Duration {
     if let Some(asked) = asked_for {
-        // Never earlier than the CA said.
-        return jitter(asked.min(PUT_OFF)).max(asked.min(PUT_OFF)).max(Duration::from_secs(1));
+        return put_off(asked);
     }
     let age = attempt.id.made_at().map(|made| now.duration_since(made));
     let age = age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default();
     jitter(age.clamp(SHORTEST, LONGEST))
+}
+
+/// How long until an order that waits at its CA is asked after again, where the CA did not take the question.
+pub(super) fn ask_again(asked_for: Option<Duration>) -> Duration {
+    asked_for.map_or_else(|| jitter(ASK_AGAIN), put_off)
+}
+
+/// Never earlier than the CA said.
+fn put_off(asked: Duration) -> Duration {
+    jitter(asked.min(PUT_OFF)).max(asked.min(PUT_OFF)).max(Duration::from_secs(1))
 }
 
 /// Up to a fifth longer or shorter: what failed together does not come back together.

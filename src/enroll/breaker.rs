@@ -15,8 +15,6 @@ pub(crate) enum Heard<'a> {
     Answer,
     /// It took nothing, or nobody knows whether it did.
     Failure(&'a str),
-    /// Neither.
-    Nothing,
 }
 
 /// Whether a CA is asked.
@@ -100,7 +98,7 @@ impl Breaker {
                 Some(false)
             }
             // What was under way when it opened says nothing new.
-            (Breaker::Open { .. } | Breaker::Probing { .. }, _) | (_, Heard::Nothing) => None,
+            (Breaker::Open { .. } | Breaker::Probing { .. }, _) => None,
         }
     }
 

@@ -22,9 +22,6 @@ use crate::x509::Certificate;
 /// How soon an order has to be asked after, for a client to be kept waiting for that.
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// When an order that waits at its CA is asked after again, where the CA did not say.
-const ASK_AGAIN: Duration = Duration::from_secs(15);
-
 /// How long an order that was surely not sent waits for an upstream that was taken out of the configuration.
 const PUT_BACK: Duration = Duration::from_secs(3600);
 
@@ -434,10 +431,8 @@ async fn ask(core: &Core, upstream: &dyn UpstreamCa, capabilities: &Capabilities
     let submission = answer.unwrap_or_else(|_| no_answer());
     core.metrics.upstream(upstream.name(), outcome_of(&submission), started.elapsed());
     if let Some(pass) = &work.pass {
-        let heard = match (&work.ask, &submission) {
-            (_, Submission::NotTaken { reason, .. } | Submission::Unknown { reason }) => Heard::Failure(reason),
-            // A connector says so too when the CA did not answer.
-            (Ask::Poll(_), Submission::Waiting { .. }) => Heard::Nothing,
+        let heard = match &submission {
+            Submission::NotTaken { reason, .. } | Submission::Unknown { reason } => Heard::Failure(reason),
             _ => Heard::Answer,
         };
         pass.heard(heard, core.now());
@@ -446,11 +441,11 @@ async fn ask(core: &Core, upstream: &dyn UpstreamCa, capabilities: &Capabilities
         // Asking after an order changes nothing, for most: it is asked again. It was not the order that was not taken, but the question.
         (Ask::Poll(reference), Submission::NotTaken { reason, retry_after }) => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer did not say how the order stands: {reason}.");
-            Submission::Waiting { reference: reference.clone(), retry_after: retry_after.unwrap_or(ASK_AGAIN) }
+            Submission::Waiting { reference: reference.clone(), retry_after: backoff::ask_again(retry_after) }
         }
         (Ask::Poll(reference), Submission::Unknown { reason }) if !in_time && !capabilities.poll_may_issue => {
             tracing::warn!(transaction = %work.transaction.id, upstream = upstream.name(), "The issuer did not say how the order stands: {reason}.");
-            Submission::Waiting { reference: reference.clone(), retry_after: ASK_AGAIN }
+            Submission::Waiting { reference: reference.clone(), retry_after: backoff::ask_again(None) }
         }
         // Nor does it say anything about what became of the order at the first time.
         (Ask::Find, Submission::NotTaken { reason, .. }) => Submission::Unknown { reason },

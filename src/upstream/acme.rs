@@ -240,7 +240,7 @@ impl Connector for Acme {
     }
 
     async fn poll(&self, _ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        self.get_on(order, reference).await.unwrap_or_else(|error| error.still_waiting(reference))
+        self.get_on(order, reference).await.unwrap_or_else(CallError::poll)
     }
 
     async fn certificates(&self, _ca: &RemoteCa) -> Result<Vec<Arc<Certificate>>, CallError> {

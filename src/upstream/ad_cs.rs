@@ -177,8 +177,9 @@ impl AdCs {
             Verdict::NoSuchRequest => {
                 Ok(Submission::Unknown { reason: format!("the CA knows no request {request}: {}", page.text()) })
             }
+            Verdict::NotTaken => Err(CallError::not_taken(page.text())),
             Verdict::Issued { .. } => Ok(Submission::Waiting { reference: request.to_owned(), retry_after: SOON }),
-            Verdict::Pending { .. } | Verdict::NotTaken => {
+            Verdict::Pending { .. } => {
                 Ok(Submission::Waiting { reference: request.to_owned(), retry_after: self.poll_interval })
             }
             Verdict::Unreadable => {
@@ -213,7 +214,7 @@ impl Connector for AdCs {
 
     async fn poll(&self, _ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
         match reference.bytes().all(|octet| octet.is_ascii_digit()) && !reference.is_empty() {
-            true => self.ask_after(order, reference).await.unwrap_or_else(|error| error.still_waiting(reference)),
+            true => self.ask_after(order, reference).await.unwrap_or_else(CallError::poll),
             false => Submission::Unknown { reason: format!("{reference:?} is no request ID") },
         }
     }

@@ -123,12 +123,7 @@ impl AwsPca {
             Err(failure) if failure.is("RequestFailedException") => {
                 return Ok(Submission::Rejected { reason: failure.to_string() });
             }
-            Err(failure) => {
-                return Err(match failure.into_call_error() {
-                    CallError::Refused(reason) => CallError::Unclear(reason),
-                    other => other,
-                });
-            }
+            Err(failure) => return Err(failure.into_call_error()),
         };
         let certificates = certificates(&answer)?;
         let certificate = certificates.iter().find(|certificate| certificate.spki() == order.spki).cloned();
@@ -162,7 +157,7 @@ impl Connector for AwsPca {
     }
 
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        self.fetch_certificate(ca, order, reference).await.unwrap_or_else(|error| error.still_waiting(reference))
+        self.fetch_certificate(ca, order, reference).await.unwrap_or_else(|error| error.poll_again(reference))
     }
 
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {

@@ -149,7 +149,7 @@ impl Connector for Delegate {
             Ok(operation) => operation,
             Err(error) => return Submission::Unknown { reason: error.to_string() },
         };
-        self.order(ca, operation).await.unwrap_or_else(|error| error.still_waiting(reference))
+        self.order(ca, operation).await.unwrap_or_else(CallError::poll)
     }
 
     async fn find(&self, ca: &RemoteCa, order: &IssuanceOrder, key: &IdempotencyKey) -> Submission {

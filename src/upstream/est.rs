@@ -224,12 +224,12 @@ impl Connector for Est {
         self.enroll(ca, order).await.unwrap_or_else(CallError::submission)
     }
 
-    async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
+    async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, _reference: &str) -> Submission {
         match (self.enroll(ca, order).await, self.repeats) {
             (Ok(submission), _) => submission,
             // The same request once more may be answered with a second certificate: the first one may have been in the lost answer.
             (Err(CallError::Unclear(reason)), Repeats::NewCertificate) => Submission::Unknown { reason },
-            (Err(error), _) => error.still_waiting(reference),
+            (Err(error), _) => error.poll(),
         }
     }
 

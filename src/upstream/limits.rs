@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// When an order that waits at its CA is asked after again, where the CA did not say.
+pub const ASK_AGAIN: Duration = Duration::from_secs(15);
+
 /// How much an upstream is asked at most. The core keeps to it, on every path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {

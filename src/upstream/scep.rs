@@ -216,11 +216,10 @@ impl Connector for Scep {
                 reason: format!("the server does not know the order any more that waits under transactionID {id}"),
             },
             Ok(Outcome::Failed(failure)) if is_about_the_message(&failure) => {
-                CallError::Unclear(describe(&failure)).still_waiting(reference)
+                CallError::Refused(describe(&failure)).poll_again(reference)
             }
             Ok(outcome) => self.submission(outcome, id),
-            Err(CallError::Refused(reason)) => CallError::Unclear(reason).still_waiting(reference),
-            Err(error) => error.still_waiting(reference),
+            Err(error) => error.poll_again(reference),
         }
     }
 

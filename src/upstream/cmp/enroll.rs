@@ -15,15 +15,12 @@ use super::reference::Open;
 use super::status::{Failure, PkiStatus, StatusInfo};
 use super::{Cmp, abilities, body};
 use crate::upstream::remote::{CallError, Connector, RemoteCa};
-use crate::upstream::{IdempotencyKey, IssuanceOrder, Submission};
+use crate::upstream::{ASK_AGAIN, IdempotencyKey, IssuanceOrder, Submission};
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
 
 /// When a CA that lets an order wait is asked first: it says then when to come again.
 const FIRST_POLL: Duration = Duration::from_secs(1);
-
-/// When a CA that did not answer is asked again.
-const AGAIN: Duration = Duration::from_secs(15);
 
 /// What an answer is an answer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +110,7 @@ impl Cmp {
         let ask = Ask::further(&open.transaction, &open.nonce, body_tag::POLL_REQ, body::poll(open.id));
         match exchange(&self.http, way.peer, ca, ask).await {
             Ok(answer) => self.take(&way, Stage::Polled, &open.transaction, open.id, answer).await,
-            // Asking changes nothing at the CA: whatever kept the answer from us, it is asked again.
-            Err(error) => {
-                tracing::warn!(ca = ca.name(), "The CA did not say how an order stands: {error}.");
-                Submission::Waiting { reference: reference.to_owned(), retry_after: pause(&error) }
-            }
+            Err(error) => error.poll_again(reference),
         }
     }
 
@@ -144,7 +137,7 @@ impl Cmp {
                 return match body::read_error(&answer.content) {
                     // Whatever message it was about, it is polled for by this (RFC 9483 section 4.4).
                     Ok(said) if said.status == PkiStatus::Waiting => wait(-1, FIRST_POLL),
-                    Ok(said) => stage.error(&said, || wait(id, AGAIN)),
+                    Ok(said) => stage.error(&said, || wait(id, ASK_AGAIN)),
                     Err(error) => nonsense(&error),
                 };
             }
@@ -158,7 +151,7 @@ impl Cmp {
             return nonsense(&format_args!("it answers request {}, which was not made", rep.id));
         }
         match rep.status.status {
-            PkiStatus::Rejection => return stage.rejection(&rep.status, || wait(rep.id, AGAIN)),
+            PkiStatus::Rejection => return stage.rejection(&rep.status, || wait(rep.id, ASK_AGAIN)),
             PkiStatus::Waiting => {
                 tracing::debug!(ca = way.ca.name(), "The CA lets an order wait: {}.", rep.status);
                 return wait(rep.id, FIRST_POLL);
@@ -215,15 +208,17 @@ impl Cmp {
             Ok(Answer { body_tag: body_tag::PKI_CONF, .. }) => None,
             Ok(Answer { body_tag: body_tag::ERROR, content, .. }) => match body::read_error(&content) {
                 Ok(said) => Some(said),
-                Err(error) => return later(&error, AGAIN),
+                Err(error) => return later(&error, ASK_AGAIN),
             },
-            Ok(Answer { body_tag: other, .. }) => return later(&format_args!("a CMP body {other} came instead"), AGAIN),
+            Ok(Answer { body_tag: other, .. }) => return later(&format_args!("a CMP body {other} came instead"), ASK_AGAIN),
+            // Nothing has changed since it was written down how far this is.
+            Err(error) if open.certificate.is_some() => return error.poll_again(&open.reference()),
             Err(error) => return later(&error, pause(&error)),
         };
         let confirmed = said.as_ref().is_none_or(|said| said.has(Failure::CERT_CONFIRMED));
         match (refused, said) {
             (None, _) if confirmed => Submission::Issued { certificate, chain },
-            (None, Some(said)) if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => later(&said, AGAIN),
+            (None, Some(said)) if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => later(&said, ASK_AGAIN),
             // The CA has heard that we do not want it, and has to revoke it; some need to be told.
             (Some(why), said) => match (self.withdraw(way, &certificate, &why).await, said) {
                 (Submission::Unknown { reason }, None) => Submission::Rejected { reason },
@@ -325,6 +320,6 @@ impl Stage {
 fn pause(error: &CallError) -> Duration {
     match error {
         CallError::NotTaken { after: Some(after), .. } => *after,
-        _ => AGAIN,
+        _ => ASK_AGAIN,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::upstream::Submission;
+use crate::upstream::{ASK_AGAIN, Submission};
 
 /// Why a call gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,18 +45,23 @@ impl CallError {
         }
     }
 
-    /// What it means for asking after an order that waits: it is asked after again.
-    pub fn still_waiting(self, reference: &str) -> Submission {
-        let retry_after = match &self {
-            CallError::NotTaken { after: Some(after), .. } => *after,
-            _ => Duration::from_secs(15),
-        };
+    /// What it means for asking after an order that waits: that changes nothing at the CA, so where the answer was lost, it is as if the
+    /// question had never been taken. The core asks it again, and counts the failure.
+    pub fn poll(self) -> Submission {
         match self {
-            CallError::Refused(reason) => Submission::Rejected { reason },
-            CallError::NotTaken { .. } | CallError::Unclear(_) => {
-                tracing::warn!("The CA did not say how an order stands: {self}.");
-                Submission::Waiting { reference: reference.to_owned(), retry_after }
+            CallError::Unclear(reason) => Submission::NotTaken { reason, retry_after: None },
+            other => other.submission(),
+        }
+    }
+
+    /// The same where a "no" to the question says nothing of the order.
+    pub fn poll_again(self, reference: &str) -> Submission {
+        match self {
+            CallError::Refused(reason) => {
+                tracing::warn!("The CA did not say how an order stands: {reason}.");
+                Submission::Waiting { reference: reference.to_owned(), retry_after: ASK_AGAIN }
             }
+            other => other.poll(),
         }
     }
 }
