@@ -263,10 +263,8 @@ impl Connector for StepCa {
     /// Sends an order with its second token, whose name is the reference. It may have been sent already; it is good once. What is unclear
     /// is asked again with that token and no other: nothing here may end in a search, which goes by the first one.
     async fn poll(&self, ca: &RemoteCa, order: &IssuanceOrder, reference: &str) -> Submission {
-        let wait = |reason: String| {
-            tracing::warn!(ca = ca.name(), "An order does not get on: {reason}.");
-            Submission::Waiting { reference: reference.to_owned(), retry_after: RETRY_AFTER }
-        };
+        // It was not the question that counts, but the order: it waits on.
+        let wait = |reason: String| Submission::NotTaken { reason, retry_after: Some(RETRY_AFTER) };
         if !self.keeps_tokens {
             return lost(reference);
         }
