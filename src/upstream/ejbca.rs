@@ -144,7 +144,7 @@ impl Ejbca {
             Err(reason) => return Ok(Submission::Rejected { reason }),
         };
         // Nobody needs it again: the end entity has its certificate, or is rolled back.
-        let code = Zeroizing::new(hex::encode(&provider().random::<16>()));
+        let code = Zeroizing::new(hex::encode(provider().random::<16>()));
         let body = api::Enroll {
             certificate_request: &STANDARD.encode(&order.csr),
             certificate_profile_name: &at.certificate_profile,
