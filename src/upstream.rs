@@ -105,7 +105,8 @@ pub trait UpstreamCa: Send + Sync {
         Vec::new()
     }
 
-    /// Whether the CA can be reached, with the reason if not. Refreshes what [`chain`](Self::chain) gives.
+    /// Whether a CA of this upstream can be reached, with the reason if none can; one that says no can be. Refreshes what
+    /// [`chain`](Self::chain) gives.
     async fn health(&self) -> Result<(), UpstreamError>;
 
     /// Asks the real CA what can be known of it only so, for `ravelin check-config --online`: each string is one thing that is wrong.
@@ -161,6 +162,11 @@ pub trait Revoke: Send + Sync {
 pub trait CrlSource: Send + Sync {
     /// The current CRL of this CA, DER. An embedded CA makes it from the register; others fetch it.
     async fn crl(&self, ca: &str, register: &dyn RevocationRegister) -> Result<Vec<u8>, UpstreamError>;
+
+    /// Whether it makes its CRLs itself, so that to give one to a stranger costs no CA anything.
+    fn makes_them(&self) -> bool {
+        false
+    }
 
     /// The CRL by the key in `issuer`, the current certificate of this CA or a previous one: what covers the certificates that
     /// this key signed. `None` if there is none by that key.

@@ -179,9 +179,7 @@ impl AdCs {
             }
             Verdict::NotTaken => Err(CallError::not_taken(page.text())),
             Verdict::Issued { .. } => Ok(Submission::Waiting { reference: request.to_owned(), retry_after: SOON }),
-            Verdict::Pending { .. } => {
-                Ok(Submission::Waiting { reference: request.to_owned(), retry_after: self.poll_interval })
-            }
+            Verdict::Pending { .. } => Ok(Submission::Waiting { reference: request.to_owned(), retry_after: self.poll_interval }),
             Verdict::Unreadable => {
                 Err(CallError::Unclear(format!("the CA's page about request {request} says: {}", page.text())))
             }

@@ -420,6 +420,10 @@ impl Revoke for LocalCa {
 
 #[async_trait]
 impl CrlSource for LocalCa {
+    fn makes_them(&self) -> bool {
+        true
+    }
+
     async fn crl(&self, ca: &str, register: &dyn RevocationRegister) -> Result<Vec<u8>, UpstreamError> {
         let certificate = self.certificate(ca).ok_or_else(|| self.no_such_ca(ca))?;
         self.crl_of(ca, &certificate, register).await?.ok_or_else(|| self.no_such_ca(ca))

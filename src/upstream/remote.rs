@@ -24,13 +24,14 @@ use crate::x509::crl::RevocationReason;
 mod ca;
 mod call;
 mod crl_cache;
+mod health;
 mod open;
 
 pub use ca::{RemoteCa, RemoteCaSettings};
 pub use call::CallError;
 pub use open::{ConnectorSettings, RemoteUpstream, open};
 
-use crl_cache::CrlCache;
+use crl_cache::{CrlCache, Fetched};
 
 /// The wire of one kind of CA.
 ///
@@ -138,13 +139,14 @@ pub struct RemoteSettings {
 pub struct Remote {
     name: String,
     cas: BTreeMap<String, Arc<RemoteCa>>,
-    connector: Box<dyn Connector>,
+    connector: Arc<dyn Connector>,
     /// For what is at an address of its own, such as a CRL: with the trust, the proxy and the limits of this upstream, and without its
     /// credentials.
     http: Http,
     patience: Duration,
     limits: Limits,
     crls: CrlCache,
+    remarks: health::Remarks,
 }
 
 impl Remote {
@@ -157,11 +159,12 @@ impl Remote {
         Ok(Self {
             name: settings.name.clone(),
             cas,
-            connector,
+            connector: Arc::from(connector),
             http,
             patience: settings.patience,
             limits: settings.limits,
             crls: CrlCache::default(),
+            remarks: health::Remarks::default(),
         })
     }
 
@@ -181,12 +184,7 @@ impl Remote {
     /// Learns what certificates a CA has now.
     async fn refresh(&self, ca: &RemoteCa) -> Result<(), UpstreamError> {
         let told = self.connector.certificates(ca).await.map_err(self.failed())?;
-        match ca.learn(&told).await {
-            Ok(true) => tracing::info!(upstream = self.name, ca = ca.name(), "The CA has another certificate or chain."),
-            Ok(false) => {}
-            Err(reason) => return Err(UpstreamError::Failed { upstream: self.name.clone(), reason }),
-        }
-        Ok(())
+        health::learn(&self.name, ca, &told).await.map_err(|reason| UpstreamError::Failed { upstream: self.name.clone(), reason })
     }
 
     /// Sees to it that the CA whose key signed a certificate is known: one that was rolled over is learned from what came with the
@@ -336,10 +334,7 @@ impl UpstreamCa for Remote {
     }
 
     async fn health(&self) -> Result<(), UpstreamError> {
-        for ca in self.cas.values() {
-            self.refresh(ca).await?;
-        }
-        Ok(())
+        health::ask(&self.name, &self.connector, self.cas.values(), &self.remarks).await.map_err(self.failed())
     }
 
     async fn check_online(&self, ca: &str) -> Result<Vec<String>, UpstreamError> {
@@ -386,9 +381,13 @@ impl CrlSource for Remote {
     async fn crl(&self, ca: &str, _register: &dyn RevocationRegister) -> Result<Vec<u8>, UpstreamError> {
         let ca = self.known(ca)?;
         let fetch = async {
-            match ca.crl_url() {
-                Some(url) => self.http.get(url).await.map(|octets| Some(octets.into())),
-                None => self.connector.crl(ca).await,
+            let given = match ca.crl_url() {
+                Some(url) => Some(self.http.get(url).await?.into()),
+                None => self.connector.crl(ca).await?,
+            };
+            match given {
+                Some(der) => Fetched::look(ca, der).await.map(Some),
+                None => Ok(None),
             }
         };
         let unsupported = || UpstreamError::Unsupported {

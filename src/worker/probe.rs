@@ -16,9 +16,12 @@ pub(super) fn look(enroller: &Enroller) {
         let (core, upstream) = (Arc::clone(core), Arc::clone(upstream));
         tokio::spawn(async move {
             let patience = upstream.patience().min(PATIENCE);
-            let answer = match tokio::time::timeout(patience, upstream.health()).await {
-                Ok(answer) => answer.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer within {} ms", patience.as_millis())),
+            // On a task of its own: whatever becomes of it, the gate hears of it.
+            let asked = tokio::spawn(async move { tokio::time::timeout(patience, upstream.health()).await });
+            let answer = match asked.await {
+                Ok(Ok(answer)) => answer.map_err(|error| error.to_string()),
+                Ok(Err(_)) => Err(format!("no answer within {} ms", patience.as_millis())),
+                Err(join) => Err(join.to_string()),
             };
             gate.probed(answer, core.now());
         });

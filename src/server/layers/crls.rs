@@ -116,7 +116,12 @@ impl Shared {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return ("method", response);
         }
-        let found = match Wanted::read(path) {
+        // Whoever is in front of another CA does not fetch that CA's CRL for strangers.
+        let snapshot = self.enroller.snapshot();
+        let is_ours = |upstream: &str| {
+            snapshot.upstreams.get(upstream).and_then(|upstream| upstream.crl()).is_some_and(|source| source.makes_them())
+        };
+        let found = match Wanted::read(path).filter(|wanted| is_ours(wanted.upstream)) {
             Some(Wanted { upstream, ca, key: None }) => self.enroller.crl(upstream, ca).await.map(Some),
             Some(Wanted { upstream, ca, key: Some(key) }) => self.enroller.crl_by_key(upstream, ca, key).await,
             None => Ok(None),

@@ -218,7 +218,9 @@ impl Cmp {
         let confirmed = said.as_ref().is_none_or(|said| said.has(Failure::CERT_CONFIRMED));
         match (refused, said) {
             (None, _) if confirmed => Submission::Issued { certificate, chain },
-            (None, Some(said)) if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => later(&said, ASK_AGAIN),
+            (None, Some(said)) if said.has_any(&[Failure::SYSTEM_UNAVAILABLE, Failure::SYSTEM_FAILURE]) => {
+                later(&said, ASK_AGAIN)
+            }
             // The CA has heard that we do not want it, and has to revoke it; some need to be told.
             (Some(why), said) => match (self.withdraw(way, &certificate, &why).await, said) {
                 (Submission::Unknown { reason }, None) => Submission::Rejected { reason },
