@@ -60,6 +60,11 @@ impl AwsCa {
     fn passes_usages(&self) -> bool {
         self.passes_names() && self.template.as_deref().is_some_and(|arn| arn.contains("/Blank"))
     }
+
+    /// Whether it copies the usages of the CSR when it is given none there.
+    fn copies_usages(&self) -> bool {
+        self.passes_usages() && self.template.as_deref().is_some_and(|arn| arn.contains("_APICSRPassthrough"))
+    }
 }
 
 /// AWS Private CA.
@@ -105,6 +110,8 @@ impl AwsPca {
         }
         if settings.passes_names() {
             wanted["ApiPassthrough"] = passthrough::of(order, settings.passes_usages()).map_err(CallError::Refused)?;
+            // What the API is not given is taken from the request.
+            passthrough::nothing_left_out(order, settings.copies_usages()).map_err(CallError::Refused)?;
         }
         let answer = self.client.call("IssueCertificate", &wanted).await.map_err(Failure::into_call_error)?;
         let arn = answer["CertificateArn"].as_str();
@@ -119,10 +126,7 @@ impl AwsPca {
             Err(failure) if failure.is("RequestInProgressException") => {
                 return Ok(Submission::Waiting { reference: arn.to_owned(), retry_after: PAUSE });
             }
-            // What the CA says of the order; anything else it says of the question.
-            Err(failure) if failure.is("RequestFailedException") => {
-                return Ok(Submission::Rejected { reason: failure.to_string() });
-            }
+            // Whatever else is said is said of the question. The order was taken, and the certificate may be there.
             Err(failure) => return Err(failure.into_call_error()),
         };
         let certificates = certificates(&answer)?;
@@ -197,7 +201,7 @@ impl Connector for AwsPca {
             .ok_or_else(|| CallError::Refused(format!("AWS Private CA does not know the reason {reason}")))?;
         let wanted = json!({
             "CertificateAuthorityArn": self.ca(ca)?.arn,
-            "CertificateSerial": certificate.serial_hex(),
+            "CertificateSerial": serial(certificate),
             "RevocationReason": reason,
         });
         match self.client.call("RevokeCertificate", &wanted).await {
@@ -233,6 +237,12 @@ fn signing_algorithm(signature: SignatureAlgorithm) -> Option<&'static str> {
         SignatureAlgorithm::MlDsa87 => "ML_DSA_87",
         _ => return None,
     })
+}
+
+/// A serial number as AWS writes them, which is how it says to send them: `67:07:44…`.
+fn serial(certificate: &Certificate) -> String {
+    let digits = certificate.serial_hex();
+    digits.as_bytes().chunks(2).map(String::from_utf8_lossy).collect::<Vec<_>>().join(":")
 }
 
 fn revocation_reason(reason: RevocationReason) -> Option<&'static str> {

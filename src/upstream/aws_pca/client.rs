@@ -59,6 +59,7 @@ impl Failure {
             "InvalidSignatureException",
             "SignatureDoesNotMatch",
             "IncompleteSignature",
+            "IncompleteSignatureException",
             "MissingAuthenticationTokenException",
             "MissingAuthenticationToken",
             "ExpiredToken",
@@ -66,10 +67,16 @@ impl Failure {
             "RequestExpired",
             "AccessDeniedException",
             "AccessDenied",
+            "NotAuthorized",
             "OptInRequired",
+            "UnknownOperationException",
+            "InvalidArnException",
             "InvalidStateException",
             "ResourceNotFoundException",
         ];
+        // These come with a status that says that the request was wrong, and mean that something went wrong on the way.
+        const UNCLEAR: &[&str] =
+            &["RequestFailedException", "RequestAbortedException", "RequestTimeoutException", "OtherException"];
         let (kind, status) = match &self {
             Failure::Call(error) => return error.clone(),
             Failure::Exception { kind, status, .. } => (kind.as_str(), *status),
@@ -77,7 +84,7 @@ impl Failure {
         let text = self.to_string();
         match status {
             _ if LATER.contains(&kind) => CallError::not_taken(text),
-            400..500 => CallError::Refused(text),
+            400..500 if !UNCLEAR.contains(&kind) => CallError::Refused(text),
             _ => CallError::Unclear(text),
         }
     }
@@ -87,6 +94,11 @@ impl Client {
     pub(super) fn open(settings: &AwsPcaSettings, http: Http) -> Result<Self, RemoteError> {
         let bad = || RemoteError::File { path: http.url().to_owned(), why: "it names no host".to_owned() };
         let uri: Uri = http.url().parse().map_err(|_| bad())?;
+        // The path is signed too.
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            let why = "the API has no path: it is https://acm-pca.REGION.amazonaws.com".to_owned();
+            return Err(RemoteError::File { path: http.url().to_owned(), why });
+        }
         // As hyper writes it: without a port that goes without saying.
         let authority = uri.authority().ok_or_else(bad)?;
         let host = match (uri.scheme_str(), authority.port_u16()) {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::upstream::IssuanceOrder;
 use crate::x509::extension::read_subject_alt_names;
-use crate::x509::{DistinguishedName, KeyUsage, SubjectAltName};
+use crate::x509::{DistinguishedName, KeyUsage, SubjectAltName, VerifiedCsr};
 
 /// `ApiPassthrough`.
 pub(super) fn of(order: &IssuanceOrder, usages: bool) -> Result<Value, String> {
     let subject = DistinguishedName::from_der(&order.subject).map_err(|error| error.to_string())?;
-    let mut passed = json!({ "Extensions": {} });
+    let mut passed = json!({});
     if !subject.is_empty() {
         passed["Subject"] = name(&subject)?;
     }
@@ -27,9 +27,34 @@ pub(super) fn of(order: &IssuanceOrder, usages: bool) -> Result<Value, String> {
             passed["Extensions"]["ExtendedKeyUsage"] = extended.into();
         }
         let set = KEY_USAGES.iter().filter(|(bit, _)| order.key_usage.contains(*bit));
-        passed["Extensions"]["KeyUsage"] = set.map(|(_, name)| ((*name).to_owned(), Value::Bool(true))).collect();
+        let set: serde_json::Map<_, _> = set.map(|(_, name)| ((*name).to_owned(), Value::Bool(true))).collect();
+        if !set.is_empty() {
+            passed["Extensions"]["KeyUsage"] = set.into();
+        }
     }
     Ok(passed)
+}
+
+/// Refuses an order that leaves out what the CSR has. Subject and alternative names that the API is not given are taken from the CSR, and
+/// usages are by a template that copies them.
+pub(super) fn nothing_left_out(order: &IssuanceOrder, copies_usages: bool) -> Result<(), String> {
+    let has_subject = DistinguishedName::from_der(&order.subject).is_ok_and(|subject| !subject.is_empty());
+    let has_names = !order.subject_alt_names.is_empty();
+    let has_usages = !copies_usages || !order.extended_key_usages.is_empty();
+    if has_subject && has_names && has_usages {
+        return Ok(());
+    }
+    let csr = VerifiedCsr::from_der(&order.csr).map_err(|error| error.to_string())?;
+    for (stays_out, what) in [
+        (has_subject || csr.subject().is_empty(), "the subject"),
+        (has_names || csr.subject_alt_names().is_empty(), "the alternative names"),
+        (has_usages || csr.extended_key_usages().is_empty(), "the extended key usages"),
+    ] {
+        if !stays_out {
+            return Err(format!("AWS Private CA cannot leave out {what} that the CSR has"));
+        }
+    }
+    Ok(())
 }
 
 /// A name by the identifiers of its attributes, which keeps their order.

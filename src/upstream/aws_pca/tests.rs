@@ -5,7 +5,7 @@ use super::*;
 use crate::algorithm::KeyAlgorithm;
 use crate::upstream::remote::Connector;
 use crate::upstream::secret::SecretSource;
-use crate::upstream::testing::{Play, Scripted, Seen, TestCa};
+use crate::upstream::testing::{self, Play, Scripted, Seen, TestCa};
 use crate::x509::{DistinguishedName, SubjectAltName, extension};
 
 const ARN: &str = "arn:aws:acm-pca:eu-central-1:111122223333:certificate-authority/c0";
@@ -25,6 +25,10 @@ fn key(seconds: i64) -> IdempotencyKey {
 }
 
 fn connector(ca: &TestCa, peer: &Scripted, template: Option<&str>) -> AwsPca {
+    opened(ca, peer.http(), template).unwrap()
+}
+
+fn opened(ca: &TestCa, http: Http, template: Option<&str>) -> Result<AwsPca, RemoteError> {
     let secret = ca.file("secret");
     std::fs::write(&secret, "wJalrXUtnFEMI").unwrap();
     let id = ca.file("id");
@@ -37,7 +41,7 @@ fn connector(ca: &TestCa, peer: &Scripted, template: Option<&str>) -> AwsPca {
         credentials: CredentialSource::Static { id: file(id), secret: file(secret), token: Some(file(token)) },
         cas: BTreeMap::from([("devices".into(), AwsCa { arn: ARN.into(), template: template.map(str::to_owned) })]),
     };
-    AwsPca::open(&settings, peer.http()).unwrap()
+    AwsPca::open(&settings, http)
 }
 
 /// Whether the signature of a request is that of its header fields and body.
@@ -102,7 +106,10 @@ async fn an_order_is_issued_asked_after_and_revoked() {
     assert!(wanted["ApiPassthrough"].is_null() && wanted["TemplateArn"].is_null());
     assert_eq!(seen[1].json(), json!({ "CertificateAuthorityArn": ARN, "CertificateArn": ISSUED }));
     assert_eq!(seen[4].json()["RevocationReason"], "SUPERSEDED");
-    assert_eq!(seen[4].json()["CertificateSerial"], issued.serial_hex());
+    // As AWS writes it in its guide to the operation.
+    let sent = seen[4].json()["CertificateSerial"].as_str().unwrap().to_owned();
+    assert_eq!((sent.replace(':', ""), sent.matches(':').count()), (issued.serial_hex(), issued.serial_hex().len() / 2 - 1));
+    assert!(sent.split(':').all(|pair| pair.len() == 2), "{sent}");
     assert!(aws.revoke(&remote, &certificate, RevocationReason::CertificateHold).await.is_err());
 }
 
@@ -114,7 +121,7 @@ async fn templates_say_what_may_be_set() {
     let names = [SubjectAltName::Dns("a.example".into()), SubjectAltName::Ip([10, 0, 0, 1].into())];
     order.subject_alt_names = extension::subject_alt_names(&names).unwrap();
     let issued = || Play::json(200, &json!({ "CertificateArn": ISSUED }));
-    let peer = Scripted::playing([issued(), issued()]).await;
+    let peer = Scripted::playing([issued(), issued(), issued(), issued()]).await;
 
     let blank = "arn:aws:acm-pca:::template/BlankEndEntityCertificate_APICSRPassthrough/V1";
     let aws = connector(&ca, &peer, Some(blank));
@@ -145,11 +152,40 @@ async fn templates_say_what_may_be_set() {
     let able = connector(&ca, &peer, None).abilities(&remote);
     assert!(!able.overrides_subject && able.can_find_again && able.can_wait && able.can_revoke);
 
+    // What the API is not given comes from the CSR, so that nothing of that can be left out.
+    let rejected = async |template: &str, order: &IssuanceOrder| {
+        let submitted = connector(&ca, &peer, Some(template)).submit(&remote, order, &key(0)).await;
+        matches!(submitted, Submission::Rejected { reason } if reason.contains("cannot leave out"))
+    };
+    let names_only = "arn:aws:acm-pca:::template/EndEntityCertificate_APIPassthrough/V1";
+    let no_names = IssuanceOrder { subject_alt_names: Vec::new(), ..order.clone() };
+    let no_subject = IssuanceOrder { subject: vec![0x30, 0], ..order.clone() };
+    let no_usages = IssuanceOrder { extended_key_usages: Vec::new(), ..order.clone() };
+    for (template, order) in [(names_only, &no_names), (names_only, &no_subject), (blank, &no_names), (blank, &no_usages)] {
+        assert!(rejected(template, order).await);
+    }
+    assert_eq!(peer.seen().len(), 2);
+    for template in [names_only, "arn:aws:acm-pca:::template/BlankEndEntityCertificate_APIPassthrough/V1"] {
+        assert!(!rejected(template, &no_usages).await);
+        assert!(peer.seen().last().unwrap().json()["ApiPassthrough"]["Extensions"]["ExtendedKeyUsage"].is_null());
+    }
+
     order.subject_alt_names = extension::subject_alt_names(&[SubjectAltName::Other(vec![0x88, 1, 42])]).unwrap();
     assert!(matches!(aws.submit(&remote, &order, &key(0)).await, Submission::Rejected { .. }));
     order.signature = SignatureAlgorithm::Ed25519;
     assert!(matches!(aws.submit(&remote, &order, &key(0)).await, Submission::Rejected { .. }));
-    assert_eq!(peer.seen().len(), 2);
+    assert_eq!(peer.seen().len(), 4);
+}
+
+/// The path is signed, and the API has none.
+#[test]
+fn an_address_with_a_path_is_refused() {
+    let ca = TestCa::new(KeyAlgorithm::EcdsaP256);
+    let open = |url: &str| opened(&ca, Http::open(&testing::settings(url), "").unwrap(), None);
+    assert!(open("http://127.0.0.1:1").is_ok() && open("http://127.0.0.1:1/").is_ok());
+    for url in ["http://127.0.0.1:1/prod", "http://127.0.0.1:1/prod/", "http://127.0.0.1:1/?a=b"] {
+        assert!(open(url).is_err_and(|error| error.to_string().contains("has no path")), "{url}");
+    }
 }
 
 #[tokio::test]
@@ -192,7 +228,11 @@ async fn exceptions_say_whether_the_order_was_taken() {
         (exception("InvalidStateException"), "not-taken", "not-taken"),
         (exception("MalformedCSRException"), "rejected", "waiting"),
         (exception("InvalidArgsException"), "rejected", "waiting"),
-        (exception("RequestFailedException"), "rejected", "rejected"),
+        (exception("ValidationException"), "rejected", "waiting"),
+        (exception("InvalidArnException"), "not-taken", "not-taken"),
+        // AWS says of it that the network failed, and to try again.
+        (exception("RequestFailedException"), "unclear", "not-taken"),
+        (exception("RequestAbortedException"), "unclear", "not-taken"),
         (internal, "unclear", "not-taken"),
         (Play::status(503), "unclear", "not-taken"),
         (Play::status(503).header("Retry-After", "5"), "not-taken", "not-taken"),
