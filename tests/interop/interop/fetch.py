@@ -1,8 +1,9 @@
-"""Where programs come from that the system does not have: Debian's packages of another release, and Go's toolchains. Each is put into a folder
-of its own, once; nothing of the system is changed.
+"""Where programs come from that the system does not have: Debian's packages of another release, Go's toolchains, and Python packages. Each is put
+into a folder of its own, once; nothing of the system is changed.
 """
 
 import json
+import sys
 from pathlib import Path
 
 from .tools import install_packages, run
@@ -64,3 +65,13 @@ def go(folder):
         if one.is_file():
             one.chmod(0o755)
     return root / "bin/go", environment | {"GOROOT": str(root), "GOFLAGS": "-buildvcs=false"}
+
+
+def venv(folder, *requirements):
+    """A Python with packages of PyPI. Gives the interpreter."""
+    python = folder / "bin/python"
+    if not (folder / "ready").exists():
+        run(sys.executable, "-m", "venv", "--clear", folder, timeout=120).ok()
+        run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements, timeout=300).ok()
+        (folder / "ready").touch()
+    return python

@@ -1,4 +1,4 @@
-"""The servers: from Debian, the Go module proxy and Maven Central, or built here out of what those give. Each once, into a folder of its own."""
+"""The servers: from Debian, the Go module proxy, Maven Central and PyPI, or built here out of what those give. Each once, into a folder of its own."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
-from interop.fetch import GO, debian, go, loaded
+from interop.fetch import GO, debian, go, loaded, venv
 from interop.tools import check, run
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
@@ -19,6 +19,7 @@ VAULT = "github.com/hashicorp/vault@v1.21.4"
 # The commit of v2.4.0: Go takes no version 2 of a module whose path does not say so.
 OPENBAO = "github.com/openbao/openbao@v0.0.0-20250828202315-f9407a27fbee"
 GLOBALSIGN_EST = "github.com/globalsign/est@v1.0.6"
+MOTO, BOTOCORE = "5.2.5", "1.44.5"
 
 
 class Shelf:
@@ -128,6 +129,10 @@ class Shelf:
         """OpenBao."""
         inner = ("api/v2", "api/auth/approle/v2", "api/auth/kubernetes/v2", "api/auth/userpass/v2", "sdk/v2")
         return self.built("openbao", OPENBAO, ".", inner=inner)
+
+    def moto(self):
+        """A Python with moto, and with botocore, which both it and our front look things up in."""
+        return venv(self.base / f"moto-{MOTO}-{BOTOCORE}", f"moto[server]=={MOTO}", f"botocore=={BOTOCORE}")
 
 
 REPAIRS = [

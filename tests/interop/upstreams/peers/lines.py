@@ -48,6 +48,10 @@ class Line:
         """The device group."""
         return text
 
+    def profile(self, text):
+        """The algorithm profile."""
+        return text
+
     def subject(self, name):
         return f"CN={name},O=Peer"
 

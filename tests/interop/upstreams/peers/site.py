@@ -56,7 +56,7 @@ class Site:
         for line in lines:
             text += "\n" + line.toml()
             profile = PROFILE.replace("NAME", line.name).replace("SIGNATURE", line.signature())
-            (self.data / "algorithms" / f"by-{line.name}.toml").write_text(profile)
+            (self.data / "algorithms" / f"by-{line.name}.toml").write_text(line.profile(profile))
             (self.data / "policies" / f"{line.name}.toml").write_text(line.policy(POLICY.replace("NAME", line.name).replace("OLD", str(self.old / "ca.pem"))))
         (self.data / "ravelin.toml").write_text(text)
 

@@ -4,13 +4,13 @@ import re
 
 from .stubs import Stub
 
-BETWEEN = """These servers could not be had. The connectors went the same way to stand-ins of ours, which shows that way and nothing of how the real CA
-behaves; nobody has seen these connectors at the real CA:"""
+BETWEEN = """These servers could not be had. The connectors went the same way to stand-ins, which shows that way and nothing of how the real CA behaves;
+nobody has seen these connectors at the real CA:"""
 BEGIN, END = "<!-- begin: tests/interop/upstreams/run writes this -->", "<!-- end -->"
 
 
 def content(lines, held, day):
-    """The tables: one row a line, first those at real servers, then those at stand-ins of ours."""
+    """The tables: one row a line, first those at real servers, then those at stand-ins."""
     real = [line for line in lines if not issubclass(line.server_class, Stub)]
     stand_ins = [line for line in lines if issubclass(line.server_class, Stub)]
     return "\n".join([f"Last written by a run on {day}.", "", *rows(real, held), "", BETWEEN, "", *rows(stand_ins, held)])

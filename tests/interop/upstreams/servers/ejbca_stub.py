@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from stub_ca import Ca, Handler, Kept, Server  # noqa: E402
+from stub_ca import Ca, Handler, Kept, Server, say  # noqa: E402
 
 BASE = "/ejbca/ejbca-rest-api"
 TABLE = Path(__file__).resolve().parents[4] / "testdata/upstreams/ejbca-rest.json"
@@ -47,7 +47,7 @@ class Contract:
             parts = ("method", "path", "parameters", "query", "body", "answers")
             self.operations = [tuple(one.get(part) or ({} if part in ("parameters", "query") else None) for part in parts) for one in text["operations"]]
             self.objects = text["objects"]
-        print(f"held against {source}", flush=True)
+        say(f"held against {source}")
 
     def allowed(self, method, target, content_type, body):
         """The operation, the values in its path, and what was sent."""
@@ -272,7 +272,7 @@ def main():
                 (status, words), type_ = failure.args, "application/json"
                 answer = json.dumps({"error_code": status, "error_message": words}).encode()
             except (NotAllowed, json.JSONDecodeError, KeyError) as why:
-                print(f"violation {self.command} {self.path}: {why!r}", flush=True)
+                say(f"violation {self.command} {self.path}: {why!r}")
                 status, type_ = 400, "application/json"
                 answer = json.dumps({"error_code": 400, "error_message": f"not allowed: {why}"}).encode()
             return status, {"Content-Type": type_}, answer

@@ -7,6 +7,7 @@ import pickle
 import secrets
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,12 @@ private_key = DIR/ca.key
 default_md = default
 default_crl_days = 7
 """
+
+
+def say(line):
+    """One line on standard output, as a whole: many threads speak."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class Kept:
@@ -82,7 +89,7 @@ class Ca:
             )
         finally:
             place.unlink()
-        print(f"issued {serial} {self.subject(request)}", flush=True)
+        say(f"issued {serial} {self.subject(request)}")
         return der, serial
 
     def pem(self, der):
@@ -93,7 +100,7 @@ class Ca:
             self.revoked.value.append(serial.upper())
             self.revoked.keep()
         self.crl()
-        print(f"revoked {serial.upper()}", flush=True)
+        say(f"revoked {serial.upper()}")
 
     def crl(self):
         """The CRL, DER; it is left in stub.crl too."""
@@ -129,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = handle_any
 
     def log_message(self, text, *values):
-        print("asked", text % values, flush=True)
+        say(f"asked {text % values}")
 
 
 class Server(ThreadingHTTPServer):
@@ -147,4 +154,4 @@ class Server(ThreadingHTTPServer):
             with self.context.wrap_socket(request, server_side=True) as secured:
                 self.RequestHandlerClass(secured, client_address, self)
         except (OSError, ssl.SSLError) as error:
-            print(f"ended {error}", flush=True)
+            say(f"ended {error}")

@@ -2,11 +2,10 @@
 but for the tools that are missing (npm, Maven, a JDK, Go).
 """
 
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from interop.fetch import GO, debian, loaded
+from interop.fetch import GO, debian, loaded, venv
 from interop.fetch import go as toolchain
 from interop.tools import check, find, run
 
@@ -29,13 +28,7 @@ def node(base):
 
 def cryptography(base):
     """A Python with pyca's `cryptography`. Gives the interpreter."""
-    folder = base / f"cryptography-{CRYPTOGRAPHY}"
-    python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        run(sys.executable, "-m", "venv", "--clear", folder, timeout=120).ok()
-        run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", f"cryptography=={CRYPTOGRAPHY}", timeout=300).ok()
-        (folder / "ready").touch()
-    return python
+    return venv(base / f"cryptography-{CRYPTOGRAPHY}", f"cryptography=={CRYPTOGRAPHY}")
 
 
 def bouncy_castle(base):
