@@ -53,7 +53,7 @@ pub fn certificate(row: &CertificateRecord, now: Timestamp) -> Value {
         "revoked_at": row.revoked_at, "revocation_reason": row.revocation_reason, "group": row.group, "profile": row.profile,
         "upstream": row.upstream, "ca": row.ca, "device": row.device, "transaction": row.transaction,
         "authenticated_by": row.authenticated_by, "source": row.source, "renews": row.renews.map(hex::encode),
-        "sibling_of": row.sibling_of.map(hex::encode), "issued_at": row.issued_at,
+        "sibling_of": row.sibling_of.map(hex::encode), "set_aside": row.set_aside, "issued_at": row.issued_at,
     })
 }
 

@@ -202,6 +202,7 @@ fn describe(one: &Value) -> String {
         ("and besides with", text("alternative_signature_algorithm")),
         ("sibling", sibling),
         ("status", text("status")),
+        ("given to", if one["set_aside"] == true { "nobody".to_owned() } else { String::new() }),
         ("revoked", output::time(one, "revoked_at")),
         ("reason", text("revocation_reason")),
         ("group", text("group")),

@@ -202,6 +202,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_an_earlier_version_set_aside_is_marked() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("inventory.db");
+        let mut connection = connect_new(&path);
+        migrate(&mut connection, &path, &STEPS[..8]).expect("version 8");
+        connection.execute("INSERT INTO issuers (number, name, text) VALUES (1, x'3000', '')", []).expect("inserts");
+        for (number, status) in [(1_u8, "valid"), (2, "valid"), (3, "revoked")] {
+            connection
+                .execute(
+                    "INSERT INTO certificates (number, fingerprint, issuer, serial, subject, subject_alt_names, not_before, not_after,
+                         key_algorithm, spki_digest, signature_algorithm, status, device_group, profile, upstream, ca, transaction_id,
+                         authenticated_by, issued_at)
+                     VALUES (?1, ?2, 1, x'01', '', '[]', 0, 0, '', x'', '', ?3, '', '', '', '', x'', '', 0)",
+                    rusqlite::params![number, [0xAB, number], status],
+                )
+                .expect("inserts");
+        }
+        for (sequence, event, fingerprint) in
+            [(1, "certificate.issued", "ab01"), (2, "certificate.set-aside", "ab02"), (3, "certificate.set-aside", "ab03")]
+        {
+            let fields = format!("{{\"fingerprint\":\"{fingerprint}\"}}");
+            connection
+                .execute("INSERT INTO audit VALUES (?1, 0, ?2, '', '', ?3, x'')", rusqlite::params![sequence, event, fields])
+                .expect("inserts");
+        }
+        migrate(&mut connection, &path, STEPS).expect("the newest version");
+        let mut statement = connection.prepare("SELECT set_aside, owed FROM certificates ORDER BY number").expect("prepares");
+        let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("reads");
+        let marks: Vec<(bool, bool)> = marks.collect::<Result<_, _>>().expect("reads");
+        assert_eq!(marks, [(false, false), (true, true), (true, false)]);
+    }
+
     fn connect_new(path: &Path) -> Connection {
         restrict(path).expect("makes");
         connect(path, TIMEOUT, 1_000).expect("opens")
