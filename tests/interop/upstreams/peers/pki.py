@@ -54,7 +54,8 @@ class Pki:
         self.openssl("req", "-x509", "-config", "pki.cnf", "-key", "root.key", "-subj", "/O=Peer/CN=Peer Root", *dates, "-extensions", "root",
                      "-out", "root.pem")
         for name, common, kind in (
-            ("ca", "Peer Issuing CA", key),
+            # GetCRL knows CAs by their names only.
+            ("ca", f"Issuing CA of {self.folder.name}", key),
             ("server", "localhost", "ec"),
             ("cmp", "Peer CMP", protection or key),
             ("ra", "ravelin-ra", ra),

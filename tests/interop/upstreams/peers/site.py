@@ -2,11 +2,14 @@
 
 import json
 import re
+import shutil
 import signal
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from interop.jscep import JScep
 from interop.tools import Daemon, Failed, check, free_port, openssl, run, tail, until
 
 from .pki import Pki
@@ -45,6 +48,7 @@ class Site:
         self.ravelin, self.work = Path(ravelin).resolve(), Path(work)
         self.data, self.lines = self.work / "data", lines
         self.port, self.admin, self.daemon = free_port(), free_port(), None
+        self.lock, self.jscep = threading.Lock(), None
         self.environment = {name: value for line in lines for name, value in line.environment().items()}
         run(self.ravelin, "init", "--dir", self.data, timeout=120).ok()
         (self.data / "policies/default.toml").unlink()
@@ -103,9 +107,16 @@ class Site:
         listed = self.json("pending", "list", "--state", state)["transactions"]
         return next((row for row in listed if f"CN={common_name}" in (row["subject"] or "")), None)
 
-    def crl(self, line):
-        """The CRL of a line's CA as Ravelin gives it."""
-        return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/crl/{line.name}/peer.crl", timeout=20).read()
+    def crl(self, device):
+        """The CRL of the CA of a device, as Ravelin gives it to that device (GetCRL, by jscep)."""
+        with self.lock:
+            self.jscep = self.jscep or JScep(self.work)
+        folder = device.folder / "jscep"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(device.certificate, folder / "cert.pem")
+        openssl("pkcs8", "-topk8", "-nocrypt", "-in", device.key, "-outform", "DER", "-out", folder / "key.der").ok()
+        self.jscep.drive("crl", f"http://127.0.0.1:{self.port}/scep/{device.line.name}", folder, "auto").ok()
+        return (folder / "crl.der").read_bytes()
 
 
 class Device:
