@@ -10,6 +10,7 @@ pub mod approve;
 pub mod authenticate;
 mod backoff;
 mod breaker;
+mod bucket;
 mod budget;
 pub(crate) mod carry;
 pub mod challenge;

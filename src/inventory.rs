@@ -85,7 +85,7 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
     async fn decide(&self, id: TransactionId, decision: Decision) -> Result<Option<Transaction>, InventoryError>;
 
     /// Takes transactions whose work is due and that nobody holds (or whose holder's time is up), and holds them until `until`: of
-    /// each upstream as many as `room` says, and of those that it does not name up to `limit`, what is due longest first. The
+    /// each upstream as many as `room` says, and of those that it does not name up to `limit` of each kind, what is due longest first. The
     /// attempts come back as they were; what was `Prepared` is `Submitted` on disk from then on, so that after a crash nobody
     /// believes that the issuer surely has not heard of it.
     async fn claim(
@@ -94,7 +94,7 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
-        room: &BTreeMap<String, usize>,
+        room: &BTreeMap<String, Room>,
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
 
     /// Makes an attempt that waits a submitted one, if it is held as `attempt` says still: its issuer is about to be asked in a way that
@@ -111,8 +111,8 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
     /// How many attempts are open at each upstream: those that wait for their turn, those under way, and those that wait for the CA.
     async fn open_attempts(&self) -> Result<BTreeMap<String, u64>, InventoryError>;
 
-    /// Whether there is anything at this upstream that [`claim`](Self::claim) would take.
-    async fn has_due(&self, upstream: &str, now: Timestamp) -> Result<bool, InventoryError>;
+    /// What there is at this upstream that [`claim`](Self::claim) would take.
+    async fn due(&self, upstream: &str, now: Timestamp) -> Result<Due, InventoryError>;
 
     /// Gives back everything that `node` holds: after a restart under the same name.
     async fn release(&self, node: &str) -> Result<u64, InventoryError>;
@@ -444,6 +444,24 @@ pub struct Attempt {
     pub held_by: Option<String>,
     /// Until when.
     pub held_until: Option<Timestamp>,
+}
+
+/// How much there is room for at an upstream: what an issuer gave a reference for is asked after, and everything else is an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Orders.
+    pub orders: usize,
+    /// Questions after orders that wait at the issuer.
+    pub polls: usize,
+}
+
+/// What is due at an upstream, in the same two kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Whether there are orders.
+    pub orders: bool,
+    /// Whether there are questions.
+    pub polls: bool,
 }
 
 /// A hold on an attempt. No two claims of an attempt end at the same time, so that who holds it and until when tells one from another.

@@ -10,10 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::algorithm::AlgorithmProfile;
 use crate::enroll::carry::{Ask, Work, carry};
 use crate::enroll::core::{LEASE, after, before};
-use crate::enroll::gate::{Gate, Pass};
+use crate::enroll::gate::{Gate, Pass, Reserved};
 use crate::enroll::operate::stored_order;
 use crate::enroll::{EnrollError, Enroller, failover};
-use crate::inventory::{Attempt, InventoryError, PurgeBefore, Transaction};
+use crate::inventory::{Attempt, InventoryError, PurgeBefore, Room, Transaction};
 
 mod gates;
 mod probe;
@@ -125,13 +125,14 @@ impl Worker {
     /// would have to wait for a place: its lease would run out over it.
     pub async fn round(&self) -> Result<usize, EnrollError> {
         let mut taken = 0;
-        if self.is_time_to_count() {
+        let everything = self.is_time_to_count();
+        if everything {
             self.count().await?;
             taken += self.move_on().await?;
         }
         for _ in 0..STEPS {
             probe::look(&self.enroller);
-            match self.step().await? {
+            match self.step(everything).await? {
                 0 => break,
                 count => taken += count,
             }
@@ -139,32 +140,46 @@ impl Worker {
         Ok(taken)
     }
 
-    async fn step(&self) -> Result<usize, EnrollError> {
+    /// `everything` is to look also for what is for upstreams that are not configured any more.
+    async fn step(&self, everything: bool) -> Result<usize, EnrollError> {
         let core = self.enroller.core();
         let snapshot = self.enroller.snapshot();
         let now = core.now();
         let mut room = BTreeMap::new();
-        let mut passes: HashMap<String, Vec<Pass>> = HashMap::new();
+        let mut passes: HashMap<String, Reserved> = HashMap::new();
         for (name, upstream) in &snapshot.upstreams {
             let most = match core.gate(upstream.as_ref()) {
                 Some(gate) => {
                     let before = gate.before_look();
-                    let due = core.inventory.has_due(name, now).await?;
+                    let due = core.inventory.due(name, now).await?;
                     gate.looked(before, due);
                     // Taken before the attempts are: whoever is claimed can be asked for at once.
-                    let reserved = if due { gate.reserve(BATCH) } else { Vec::new() };
-                    let count = reserved.len();
+                    let reserved = gate.reserve(due, BATCH);
+                    let most = Room { orders: reserved.orders.len(), polls: reserved.polls.len() };
                     passes.insert(name.clone(), reserved);
-                    count
+                    most
                 }
-                None => self.places_of(name).available_permits().min(BATCH),
+                None => {
+                    let free = self.places_of(name).available_permits().min(BATCH);
+                    let due = core.inventory.due(name, now).await?;
+                    let polls = if due.polls { free.div_ceil(if due.orders { 2 } else { 1 }) } else { 0 };
+                    Room { orders: if due.orders { free - polls } else { 0 }, polls }
+                }
             };
             room.insert(name.clone(), most);
+        }
+        if !everything && room.values().all(|room| *room == Room::default()) {
+            return Ok(0);
         }
         let due = core.inventory.claim(&core.node, now, after(now, LEASE), BATCH, &room).await?;
         let count = due.len();
         for (transaction, attempt) in due {
-            let right = match passes.get_mut(&attempt.upstream).and_then(Vec::pop) {
+            let reserved = passes.get_mut(&attempt.upstream);
+            let pass = reserved.and_then(|reserved| match Ask::of(&attempt) {
+                Ask::Poll(_) => reserved.polls.pop(),
+                Ask::Submit | Ask::Find => reserved.orders.pop(),
+            });
+            let right = match pass {
                 Some(pass) => Right::Pass(pass),
                 // Taken at once, so that the next look around counts it. What is for an upstream that is gone may find none.
                 None => Right::Place(self.places_of(&attempt.upstream).try_acquire_owned().ok()),

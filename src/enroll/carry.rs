@@ -435,7 +435,7 @@ async fn ask(core: &Core, upstream: &dyn UpstreamCa, capabilities: &Capabilities
             Submission::NotTaken { reason, .. } | Submission::Unknown { reason } => Heard::Failure(reason),
             _ => Heard::Answer,
         };
-        pass.heard(heard, core.now());
+        pass.heard(heard, started, core.now());
     }
     match (&work.ask, submission) {
         // Asking after an order changes nothing, for most: it is asked again. It was not the order that was not taken, but the question.

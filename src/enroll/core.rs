@@ -20,7 +20,7 @@ use crate::crypto::pool::PoolError;
 use crate::inventory::Inventory;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
-use crate::upstream::UpstreamCa;
+use crate::upstream::{Limits, UpstreamCa};
 
 /// How long a node holds an attempt before others may think that it died over it.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
@@ -87,7 +87,13 @@ impl Core {
 
     /// The gate before an upstream; `None` before one without limits.
     pub(crate) fn gate(&self, upstream: &dyn UpstreamCa) -> Option<Arc<Gate>> {
-        self.gates.of(upstream, &self.work)
+        let limits = upstream.limits();
+        if limits == Limits::NONE {
+            return None;
+        }
+        let current = self.snapshot.load();
+        let now = current.upstreams.get(upstream.name()).map(|upstream| upstream.limits()).filter(|now| *now != Limits::NONE);
+        Some(self.gates.of(upstream.name(), limits, now, &self.work))
     }
 
     /// The gate before the upstream of this name.

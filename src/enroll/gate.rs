@@ -6,7 +6,7 @@
 //! in its turn; while any wait there, new requests queue up behind them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,31 +15,31 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::breaker::{Breaker, Heard};
-use crate::upstream::{Limits, UpstreamCa};
+use super::bucket::Bucket;
+use crate::inventory::{Due, Room};
+use crate::upstream::Limits;
 
 /// The gates of one node, by the name of the upstream.
 #[derive(Default)]
-pub(crate) struct Gates(Mutex<HashMap<String, Arc<Gate>>>);
+pub(crate) struct Gates {
+    all: Mutex<HashMap<String, Arc<Gate>>>,
+    /// Requests that wait, before whichever gate.
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Gates {
-    /// The gate before an upstream, with the limits that it has now; `None` if it has none. `wake` is told when there is room again.
-    pub(crate) fn of(&self, upstream: &dyn UpstreamCa, wake: &Arc<Notify>) -> Option<Arc<Gate>> {
-        let limits = upstream.limits();
-        if limits == Limits::NONE {
-            return None;
-        }
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get(upstream.name()) {
-            Some(gate) => {
+    /// The gate before an upstream. `then` are the limits that it had when somebody's work began, `now` those that it has now, which count;
+    /// `None` where it is gone. `wake` is told when there is room again.
+    pub(crate) fn of(&self, upstream: &str, then: Limits, now: Option<Limits>, wake: &Arc<Notify>) -> Arc<Gate> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = all.get(upstream) {
+            if let Some(limits) = now {
                 gate.state().change(limits);
-                Some(Arc::clone(gate))
             }
-            None => {
-                let gate = Arc::new(Gate::new(upstream.name(), limits, wake, Instant::now()));
-                all.insert(upstream.name().to_owned(), Arc::clone(&gate));
-                Some(gate)
-            }
+            return Arc::clone(gate);
         }
+        let gate = Gate::new(upstream, now.unwrap_or(then), wake, &self.waiting, Instant::now());
+        Arc::clone(all.entry(upstream.to_owned()).or_insert_with(|| Arc::new(gate)))
     }
 }
 
@@ -47,18 +47,25 @@ impl Gates {
 pub(crate) struct Gate {
     name: String,
     wake: Arc<Notify>,
+    /// Requests that wait, before whichever gate.
+    waiting_anywhere: Arc<AtomicUsize>,
     state: Mutex<State>,
 }
 
 struct State {
     limits: Limits,
-    /// Orders that may go now by the rate, as of a moment.
-    tokens: f64,
-    filled_at: Instant,
+    /// Orders that may go now by the rate.
+    orders: Bucket,
+    /// Questions after orders that wait at the CA, by the same rate: they neither hold up orders, nor are they held up by them.
+    polls: Bucket,
+    /// Which of the two is given what is odd, where there is not room for both.
+    polls_next: bool,
     under_way: usize,
     /// Requests that wait for what becomes of their orders here.
     waiting: usize,
     breaker: Breaker,
+    /// When the CA was left alone last: what began before says nothing of how it is since.
+    tripped_at: Option<Instant>,
     queue: Queue,
     last_error: Option<(Timestamp, String)>,
 }
@@ -66,8 +73,8 @@ struct State {
 /// What this node knows of the attempts in the inventory that wait here.
 #[derive(Default)]
 struct Queue {
-    /// Whether the inventory had something due that nobody held, when it was last asked.
-    due: bool,
+    /// What the inventory had due that nobody held, when it was last asked.
+    due: Due,
     /// How many are being written.
     entering: usize,
     /// How many were written since it was asked.
@@ -110,18 +117,21 @@ pub struct GateView {
 }
 
 impl Gate {
-    fn new(name: &str, limits: Limits, wake: &Arc<Notify>, now: Instant) -> Self {
+    fn new(name: &str, limits: Limits, wake: &Arc<Notify>, waiting: &Arc<AtomicUsize>, now: Instant) -> Self {
         let state = State {
             limits,
-            tokens: limits.rate.map_or(f64::INFINITY, |rate| rate.burst.max(1.0)),
-            filled_at: now,
+            orders: Bucket::new(limits.rate, now),
+            polls: Bucket::new(limits.rate, now),
+            polls_next: true,
             under_way: 0,
             waiting: 0,
             breaker: Breaker::default(),
+            tripped_at: None,
             queue: Queue::default(),
             last_error: None,
         };
-        Self { name: name.to_owned(), wake: Arc::clone(wake), state: Mutex::new(state) }
+        let (wake, waiting_anywhere) = (Arc::clone(wake), Arc::clone(waiting));
+        Self { name: name.to_owned(), wake, waiting_anywhere, state: Mutex::new(state) }
     }
 
     /// The upstream.
@@ -143,16 +153,14 @@ impl Gate {
             drop(state);
             return Some(Entry::Later(self.queue()));
         }
-        state.take();
-        Some(Entry::Now(self.pass()))
+        Some(Entry::Now(self.pass(&mut state, Kind::Order)))
     }
 
     /// An order that is open already goes on here: in the same way, but never turned away.
     pub(crate) fn go_on(self: &Arc<Self>) -> Entry {
         let mut state = self.state();
         if state.queue.is_empty() && state.room(Instant::now()) > 0 {
-            state.take();
-            return Entry::Now(self.pass());
+            return Entry::Now(self.pass(&mut state, Kind::Order));
         }
         drop(state);
         Entry::Later(self.queue())
@@ -165,27 +173,28 @@ impl Gate {
     }
 
     /// Room for as many as there is, and `most` at most: for what waits.
-    pub(crate) fn reserve(self: &Arc<Self>, most: usize) -> Vec<Pass> {
+    pub(crate) fn reserve(self: &Arc<Self>, due: Due, most: usize) -> Reserved {
         let mut state = self.state();
-        let count = state.room(Instant::now()).min(most);
-        (0..count)
-            .map(|_| {
-                state.take();
-                self.pass()
-            })
-            .collect()
+        let Room { orders, polls } = state.share(due, most, Instant::now());
+        let mut passes = |kind, count| (0..count).map(|_| self.pass(&mut state, kind)).collect();
+        Reserved { orders: passes(Kind::Order, orders), polls: passes(Kind::Poll, polls) }
     }
 
-    fn pass(self: &Arc<Self>) -> Pass {
-        Pass { gate: Arc::clone(self), used: AtomicBool::new(false) }
+    fn pass(self: &Arc<Self>, state: &mut State, kind: Kind) -> Pass {
+        state.under_way += 1;
+        state.bucket(kind).take();
+        Pass { gate: Arc::clone(self), kind, used: AtomicBool::new(false) }
     }
 
-    /// Lets a request wait here for what becomes of its order, if no more than `most` do and there is a prospect of an answer.
+    /// Lets a request wait here for what becomes of its order, if no more than `most` do, no more than twice as many before all gates,
+    /// and there is a prospect of an answer.
     pub(crate) fn wait(self: &Arc<Self>, most: usize) -> Option<Waiting> {
         let mut state = self.state();
         if state.waiting >= most || state.breaker.is_open() {
             return None;
         }
+        let more = |all: usize| (all < most.saturating_mul(2)).then_some(all + 1);
+        self.waiting_anywhere.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
         state.waiting += 1;
         Some(Waiting(Arc::clone(self)))
     }
@@ -207,7 +216,7 @@ impl Gate {
     }
 
     /// What the inventory said; `before` is what [`before_look`](Self::before_look) gave.
-    pub(crate) fn looked(&self, before: usize, due: bool) {
+    pub(crate) fn looked(&self, before: usize, due: Due) {
         let queue = &mut self.state().queue;
         queue.entered = queue.entered.saturating_sub(before);
         queue.due = due;
@@ -259,12 +268,13 @@ impl Gate {
         if let Some(until) = state.breaker.resting_until() {
             return Some(until.saturating_duration_since(now));
         }
-        if state.queue.is_empty() || state.breaker.is_open() || state.under_way >= state.limits.places {
+        // Where there is no room, whoever leaves tells.
+        if state.free() == 0 {
             return None;
         }
-        state.fill(now);
-        let rate = state.limits.rate?;
-        Some(Duration::from_secs_f64(((1.0 - state.tokens).max(0.0) / rate.per_second).min(60.0)))
+        let orders = if state.queue.is_empty() { None } else { state.orders.next(now) };
+        let polls = if state.queue.due.polls { state.polls.next(now) } else { None };
+        orders.into_iter().chain(polls).min()
     }
 
     /// How it stands.
@@ -295,46 +305,72 @@ impl Gate {
 impl State {
     fn change(&mut self, limits: Limits) {
         if self.limits != limits {
-            self.fill(Instant::now());
             self.limits = limits;
-            self.tokens =
-                limits.rate.map_or(f64::INFINITY, |rate| if self.tokens.is_finite() { self.tokens } else { rate.burst });
-            self.fill(self.filled_at);
+            let now = Instant::now();
+            self.orders.change(limits.rate, now);
+            self.polls.change(limits.rate, now);
         }
     }
 
-    fn fill(&mut self, now: Instant) {
-        if let Some(rate) = self.limits.rate {
-            let came = now.saturating_duration_since(self.filled_at).as_secs_f64() * rate.per_second;
-            self.tokens = (self.tokens + came).min(rate.burst.max(1.0));
-        }
-        self.filled_at = self.filled_at.max(now);
+    /// How many may ask now, whatever they ask, but for the rate.
+    fn free(&self) -> usize {
+        self.limits.places.saturating_sub(self.under_way).min(self.breaker.room(self.under_way))
     }
 
     /// How many orders may go now.
     fn room(&mut self, now: Instant) -> usize {
-        self.fill(now);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
-        let by_rate = self.tokens.floor() as usize;
-        let by_breaker = self.breaker.room(self.under_way);
-        self.limits.places.saturating_sub(self.under_way).min(by_rate).min(by_breaker)
+        self.free().min(self.orders.room(now))
     }
 
-    fn take(&mut self) {
-        self.under_way += 1;
-        self.tokens -= 1.0;
+    /// What there is room for now of what is due. Where there is not enough for both, each gets half.
+    fn share(&mut self, due: Due, most: usize, now: Instant) -> Room {
+        let free = self.free().min(most);
+        let orders = if due.orders { self.orders.room(now).min(free) } else { 0 };
+        let polls = if due.polls { self.polls.room(now).min(free) } else { 0 };
+        if orders + polls <= free {
+            return Room { orders, polls };
+        }
+        let half = if self.polls_next { free.div_ceil(2) } else { free / 2 };
+        self.polls_next = !self.polls_next;
+        let polls = polls.min(half.max(free - orders));
+        Room { orders: orders.min(free - polls), polls }
+    }
+
+    fn bucket(&mut self, kind: Kind) -> &mut Bucket {
+        match kind {
+            Kind::Order => &mut self.orders,
+            Kind::Poll => &mut self.polls,
+        }
     }
 }
 
 impl Queue {
+    /// Whether no order is before a new one.
     fn is_empty(&self) -> bool {
-        !self.due && self.entering == 0 && self.entered == 0
+        !self.due.orders && self.entering == 0 && self.entered == 0
     }
+}
+
+/// What was reserved.
+#[derive(Default)]
+pub(crate) struct Reserved {
+    /// For orders.
+    pub(crate) orders: Vec<Pass>,
+    /// For questions after orders that wait at the CA.
+    pub(crate) polls: Vec<Pass>,
+}
+
+/// What a CA is asked.
+#[derive(Clone, Copy)]
+enum Kind {
+    Order,
+    Poll,
 }
 
 /// The right to ask the CA once. It holds a place until it is dropped.
 pub(crate) struct Pass {
     gate: Arc<Gate>,
+    kind: Kind,
     used: AtomicBool,
 }
 
@@ -344,17 +380,22 @@ impl Pass {
         self.used.store(true, Ordering::Relaxed);
     }
 
-    /// What came of asking.
-    pub(crate) fn heard(&self, heard: Heard<'_>, at: Timestamp) {
+    /// What came of asking; `began` is when that began.
+    pub(crate) fn heard(&self, heard: Heard<'_>, began: Instant, at: Timestamp) {
         let mut state = self.gate.state();
         if let Heard::Failure(reason) = &heard {
             state.last_error = Some((at, (*reason).to_owned()));
+            if state.tripped_at.is_some_and(|tripped| began <= tripped) {
+                return;
+            }
         }
         let trip_after = state.limits.trip_after;
         let cooldown = state.limits.cooldown;
         let name = &self.gate.name;
-        match state.breaker.heard(&heard, trip_after, cooldown, Instant::now()) {
+        let now = Instant::now();
+        match state.breaker.heard(&heard, trip_after, cooldown, now) {
             Some(true) => {
+                state.tripped_at = Some(now);
                 tracing::error!(upstream = name, "The CA has failed too often, and is left alone for a while.");
             }
             Some(false) => tracing::info!(upstream = name, "The CA is asked as before."),
@@ -368,9 +409,9 @@ impl Drop for Pass {
         let mut state = self.gate.state();
         state.under_way -= 1;
         if !*self.used.get_mut() {
-            state.tokens += 1.0;
+            state.bucket(self.kind).give_back();
         }
-        let others = !state.queue.is_empty();
+        let others = !state.queue.is_empty() || state.queue.due.polls;
         drop(state);
         if others {
             self.gate.wake.notify_one();
@@ -400,6 +441,7 @@ pub(crate) struct Waiting(Arc<Gate>);
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
+        self.0.waiting_anywhere.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -408,10 +450,14 @@ mod tests {
     use super::*;
     use crate::upstream::Rate;
 
+    const NOTHING: Due = Due { orders: false, polls: false };
+    const ORDERS: Due = Due { orders: true, polls: false };
+    const BOTH: Due = Due { orders: true, polls: true };
+
     const LIMITS: Limits = Limits { places: 3, queue: 5, trip_after: 2, cooldown: Duration::from_secs(10), ..Limits::NONE };
 
     fn gate(limits: Limits, now: Instant) -> Arc<Gate> {
-        Arc::new(Gate::new("ca", limits, &Arc::new(Notify::new()), now))
+        Arc::new(Gate::new("ca", limits, &Arc::new(Notify::new()), &Arc::default(), now))
     }
 
     fn at_once(entry: Option<Entry>) -> Pass {
@@ -436,7 +482,7 @@ mod tests {
                     count += 1;
                 }
                 // Nobody is in the queue, whatever was tried.
-                gate.looked(gate.before_look(), false);
+                gate.looked(gate.before_look(), NOTHING);
                 now += Duration::from_millis(5);
             }
             count
@@ -468,12 +514,12 @@ mod tests {
         assert!(matches!(gate.enter_at(now), Some(Entry::Later(_))), "it is being written");
         let before = gate.before_look();
         drop(turn);
-        gate.looked(before, false);
+        gate.looked(before, NOTHING);
         assert!(matches!(gate.enter_at(now), Some(Entry::Later(_))), "it was written since");
-        gate.looked(gate.before_look(), true);
+        gate.looked(gate.before_look(), ORDERS);
         assert!(matches!(gate.enter_at(now), Some(Entry::Later(_))), "it is due");
-        assert_eq!(gate.reserve(10).len(), 3, "what is due goes first");
-        gate.looked(gate.before_look(), false);
+        assert_eq!(gate.reserve(ORDERS, 10).orders.len(), 3, "what is due goes first");
+        gate.looked(gate.before_look(), NOTHING);
         at_once(gate.enter_at(now));
     }
 
@@ -495,32 +541,36 @@ mod tests {
         let now = Instant::now();
         let gate = gate(LIMITS, now);
         let at = Timestamp::now();
-        let fail = || at_once(gate.enter()).heard(Heard::Failure("no route"), at);
+        let fail = || at_once(gate.enter()).heard(Heard::Failure("no route"), Instant::now(), at);
         fail();
-        at_once(gate.enter()).heard(Heard::Answer, at);
+        at_once(gate.enter()).heard(Heard::Answer, Instant::now(), at);
         fail();
         assert_eq!((gate.view().breaker, gate.view().failures), ("closed", 1), "only failures in a row count");
-        let late = at_once(gate.enter());
+        let (late, before) = (at_once(gate.enter()), Instant::now());
         fail();
         assert!(gate.is_open() && gate.wait(10).is_none());
-        late.heard(Heard::Failure("no route"), at);
-        drop(late);
+        late.heard(Heard::Failure("no route"), Instant::now(), at);
         assert!(matches!(gate.enter(), Some(Entry::Later(_))));
-        gate.looked(gate.before_look(), false);
-        assert!(gate.reserve(10).is_empty() && !gate.is_to_be_probed());
+        gate.looked(gate.before_look(), NOTHING);
+        assert!(gate.reserve(ORDERS, 10).orders.is_empty() && !gate.is_to_be_probed());
         assert!(gate.next_look().is_some_and(|rest| rest > Duration::from_secs(7) && rest <= Duration::from_secs(12)));
         assert_eq!(gate.view().last_error.as_deref(), Some("no route"));
         gate.probed(Err("still no route".into()), at);
         assert!(gate.next_look().is_some_and(|rest| rest > Duration::from_secs(15)), "twice as long");
         gate.probed(Ok(()), at);
         assert_eq!(gate.view().breaker, "half-open");
-        let trial = gate.reserve(10);
+        gate.looked(gate.before_look(), ORDERS);
+        assert!(gate.reserve(BOTH, 10).orders.is_empty() && gate.next_look().is_none(), "the late one has the only place");
+        late.heard(Heard::Failure("no route"), before, at);
+        drop(late);
+        assert_eq!(gate.view().breaker, "half-open", "it was asked before it was left alone");
+        let trial = gate.reserve(ORDERS, 10).orders;
         assert_eq!(trial.len(), 1);
         assert!(matches!(gate.enter(), Some(Entry::Later(_))));
-        gate.looked(gate.before_look(), false);
-        trial[0].heard(Heard::Answer, at);
+        gate.looked(gate.before_look(), NOTHING);
+        trial[0].heard(Heard::Answer, Instant::now(), at);
         drop(trial);
-        assert_eq!((gate.view().breaker, gate.reserve(10).len()), ("closed", 3));
+        assert_eq!((gate.view().breaker, gate.reserve(ORDERS, 10).orders.len()), ("closed", 3));
     }
 
     #[test]
@@ -530,5 +580,55 @@ mod tests {
         assert!(first.is_some() && gate.wait(1).is_none());
         drop(first);
         assert!(gate.wait(1).is_some());
+    }
+
+    #[test]
+    fn questions_and_orders_do_not_hold_up_each_other() {
+        let start = Instant::now();
+        let rate = Some(Rate { per_second: 7.0, burst: 7.0 });
+        let gate = gate(Limits { places: 1000, rate, ..LIMITS }, start);
+        let reserved = gate.reserve(BOTH, 100);
+        assert_eq!((reserved.orders.len(), reserved.polls.len()), (7, 7), "each has the whole rate");
+        reserved.polls.iter().for_each(Pass::used);
+        drop(reserved);
+        let reserved = gate.reserve(BOTH, 100);
+        assert_eq!((reserved.orders.len(), reserved.polls.len()), (7, 0), "and what was not used is given back");
+        // A new order is not behind questions that are due.
+        drop(reserved);
+        gate.looked(gate.before_look(), Due { orders: false, polls: true });
+        assert!(matches!(gate.enter(), Some(Entry::Now(_))));
+    }
+
+    #[test]
+    fn places_are_shared_by_turns() {
+        let one = gate(Limits { places: 1, ..LIMITS }, Instant::now());
+        let turns: Vec<_> = (0..4).map(|_| one.reserve(BOTH, 10)).map(|turn| (turn.orders.len(), turn.polls.len())).collect();
+        assert_eq!(turns, [(0, 1), (1, 0), (0, 1), (1, 0)]);
+        let many = gate(Limits { places: 9, ..LIMITS }, Instant::now());
+        let turn = many.reserve(BOTH, 100);
+        assert_eq!((turn.orders.len(), turn.polls.len()), (4, 5));
+        drop(turn);
+        assert_eq!(many.reserve(ORDERS, 100).orders.len(), 9);
+    }
+
+    #[test]
+    fn four_slow_cas_do_not_fill_the_house() {
+        let (gates, wake) = (Gates::default(), Arc::new(Notify::new()));
+        let all: Vec<_> = ["a", "b", "c", "d"].map(|name| gates.of(name, LIMITS, None, &wake)).into_iter().collect();
+        let waiting: Vec<_> = all.iter().flat_map(|gate| (0..10).filter_map(|_| gate.wait(5))).collect();
+        assert_eq!(waiting.len(), 10, "five before one, ten before all");
+        drop(waiting);
+        assert!(all[3].wait(5).is_some());
+    }
+
+    #[test]
+    fn the_limits_of_now_count_for_work_that_began_before() {
+        let (gates, wake) = (Gates::default(), Arc::new(Notify::new()));
+        let old = gates.of("ca", LIMITS, Some(LIMITS), &wake);
+        let new = Limits { places: 1, ..LIMITS };
+        for now in [Some(new), None] {
+            assert_eq!(gates.of("ca", LIMITS, now, &wake).reserve(ORDERS, 10).orders.len(), 1);
+        }
+        assert_eq!(old.reserve(ORDERS, 10).orders.len(), 1);
     }
 }

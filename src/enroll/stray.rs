@@ -15,7 +15,7 @@ use super::conclude::event_of;
 use super::core::{ANSWER, Core};
 use super::gate::{Gate, Pass};
 use super::issue::fields;
-use crate::inventory::{AuditEvent, CertificateRecord, CertificateStatus, InventoryError};
+use crate::inventory::{AuditEvent, CertificateRecord, CertificateStatus, Due, InventoryError};
 use crate::upstream::Revoke;
 use crate::x509::Certificate;
 use crate::x509::crl::RevocationReason;
@@ -171,7 +171,7 @@ async fn turn(gate: Option<&Arc<Gate>>) -> Option<Option<Pass>> {
     let Some(gate) = gate else { return Some(None) };
     let until = Instant::now() + TURN;
     while !gate.is_open() {
-        if let Some(pass) = gate.reserve(1).pop() {
+        if let Some(pass) = gate.reserve(Due { orders: true, polls: false }, 1).orders.pop() {
             pass.used();
             return Some(Some(pass));
         }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::core::Core;
+use super::gate::Gate;
 use super::issue::pending;
 use super::record::stored_outcome;
 use super::{EnrollError, Outcome};
@@ -87,10 +88,9 @@ pub(super) async fn await_until(
     id: TransactionId,
     deadline: Instant,
 ) -> Result<Outcome, EnrollError> {
-    let attempts = core.inventory.attempts(id).await?;
-    let upstream = attempts.last().and_then(|attempt| snapshot.upstreams.get(&attempt.upstream));
-    let gate = upstream.and_then(|upstream| core.gate(upstream.as_ref()));
-    let place = gate.as_ref().map(|gate| gate.wait(snapshot.most_waiting));
+    let mut gate = gate_before(core, snapshot, id).await?;
+    let mut place = gate.as_ref().map(|gate| gate.wait(snapshot.most_waiting));
+    let mut was_open = false;
     let listener = core.concluded.listen(id);
     loop {
         let told = listener.notify.notified();
@@ -106,8 +106,28 @@ pub(super) async fn await_until(
         if matches!(place, Some(None)) || Instant::now() >= deadline {
             return Ok(pending(id));
         }
+        let is_open = gate.as_ref().is_some_and(|gate| gate.is_open());
+        if is_open && was_open {
+            // It had its time to go to another issuer.
+            let next = gate_before(core, snapshot, id).await?;
+            if next.as_ref().is_some_and(|next| next.is_open()) {
+                return Ok(pending(id));
+            }
+            drop(place);
+            place = next.as_ref().map(|next| next.wait(snapshot.most_waiting));
+            gate = next;
+            was_open = false;
+            continue;
+        }
+        was_open = is_open;
         let _ = tokio::time::timeout_at((Instant::now() + LOOK).min(deadline), told).await;
     }
+}
+
+/// The gate before the issuer that is asked last.
+async fn gate_before(core: &Core, snapshot: &Snapshot, id: TransactionId) -> Result<Option<Arc<Gate>>, EnrollError> {
+    let attempts = core.inventory.attempts(id).await?;
+    Ok(attempts.last().and_then(|attempt| core.gate_of(snapshot, &attempt.upstream)))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use self::upkeep::Purge;
 use self::writer::Writer;
 use super::{
     Attempt, AuditEvent, AuditRecord, Census, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
-    DeviceFinding, DeviceStore, Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction,
-    RolloutChange, RolloutStore, Setback, SetbackSearch, ShadowOutcome, ShadowStore, ShadowTally, StandingPage, Statistics,
+    DeviceFinding, DeviceStore, Due, Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction,
+    RolloutChange, RolloutStore, Room, Setback, SetbackSearch, ShadowOutcome, ShadowStore, ShadowTally, StandingPage, Statistics,
     Transaction, TransactionId, TransactionKey, TransactionState,
 };
 use crate::algorithm::IssuerRef;
@@ -153,7 +153,7 @@ impl Inventory for SqliteInventory {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
-        room: &BTreeMap<String, usize>,
+        room: &BTreeMap<String, Room>,
     ) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
         let (node, room) = (node.to_owned(), room.clone());
         self.writer.write(move |write| attempts::claim(write, &node, now, until, limit, &room)).await
@@ -178,8 +178,8 @@ impl Inventory for SqliteInventory {
         self.read_far(attempts::open_by_upstream).await
     }
 
-    async fn has_due(&self, upstream: &str, now: Timestamp) -> Result<bool, InventoryError> {
-        self.near.read(|connection| attempts::has_due(connection, upstream, now))
+    async fn due(&self, upstream: &str, now: Timestamp) -> Result<Due, InventoryError> {
+        self.near.read(|connection| attempts::due(connection, upstream, now))
     }
 
     async fn release(&self, node: &str) -> Result<u64, InventoryError> {

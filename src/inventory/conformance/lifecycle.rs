@@ -174,7 +174,7 @@ pub(crate) async fn what_was_not_taken_goes_to_the_next_issuer(store: Store) {
     let moved = AttemptResult::NotTaken { due_at: at(5), next: Some(next) };
     assert_eq!(store.conclude(concluded(&new, moved)).await.expect("concludes"), Concluded::Done);
     assert_eq!(store.open_attempts().await.expect("reads"), BTreeMap::from([("second".to_owned(), 1)]));
-    let room = BTreeMap::from([("second".to_owned(), 0)]);
+    let room = BTreeMap::from([("second".to_owned(), Room::default())]);
     assert!(store.claim("node-b", at(5), at(65), 9, &room).await.expect("claims").is_empty());
     let work = store.claim("node-b", at(5), at(65), 9, &BTreeMap::new()).await.expect("claims");
     let [(transaction, attempt)] = &work[..] else { panic!("one attempt") };

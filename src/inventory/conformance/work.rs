@@ -223,10 +223,11 @@ pub(crate) async fn upstreams_are_asked_as_far_as_they_have_room(store: Store) {
     }
     let open = [("gone", 1), ("quick", 1), ("slow", 3)].map(|(name, count)| (name.to_owned(), count));
     assert_eq!(store.open_attempts().await.expect("reads"), BTreeMap::from(open.clone()));
-    assert!(store.has_due("slow", at(1)).await.expect("reads"));
-    assert!(!store.has_due("slow", at(-1)).await.expect("reads") && !store.has_due("none", at(1)).await.expect("reads"));
+    let due = async |upstream: &str, now| store.due(upstream, at(now)).await.expect("reads");
+    let (orders, nothing) = (Due { orders: true, polls: false }, Due::default());
+    assert_eq!((due("slow", 1).await, due("slow", -1).await, due("none", 1).await), (orders, nothing, nothing));
     let claimed = async |room: &[(&str, usize)]| {
-        let room = room.iter().map(|(name, room)| ((*name).to_owned(), *room)).collect();
+        let room = room.iter().map(|(name, room)| ((*name).to_owned(), Room { orders: *room, polls: *room })).collect();
         let work = store.claim("node-b", at(1), at(61), 10, &room).await.expect("claims");
         let mut upstreams: Vec<_> = work.into_iter().map(|(_, attempt)| attempt.upstream).collect();
         upstreams.sort();
@@ -234,8 +235,37 @@ pub(crate) async fn upstreams_are_asked_as_far_as_they_have_room(store: Store) {
     };
     assert_eq!(claimed(&[("slow", 0), ("gone", 0)]).await, ["quick"]);
     assert_eq!(claimed(&[("slow", 2), ("quick", 5)]).await, ["gone", "slow", "slow"]);
-    assert!(store.has_due("slow", at(1)).await.expect("reads"), "one is left");
+    assert_eq!(due("slow", 1).await, orders, "one is left");
     assert_eq!(claimed(&[]).await, ["slow"]);
-    assert!(!store.has_due("slow", at(1)).await.expect("reads"), "all are held");
+    assert_eq!(due("slow", 1).await, nothing, "all are held");
     assert_eq!(store.open_attempts().await.expect("reads"), BTreeMap::from(open), "held, and open still");
+}
+
+/// What waits at the issuer is asked after beside a long queue, and not behind it.
+pub(crate) async fn questions_have_room_of_their_own(store: Store) {
+    let mut asked_after = new(1);
+    for device in 2..=5 {
+        let mut new = new(device);
+        let attempt = new.attempt.as_mut().expect("attempt");
+        (attempt.held_by, attempt.held_until, attempt.state) = (None, None, AttemptState::Prepared);
+        opened(&store, &new).await;
+    }
+    asked_after.attempt.as_mut().expect("attempt").due_at = at(0);
+    opened(&store, &asked_after).await;
+    let upstream = asked_after.attempt.as_ref().expect("attempt").upstream.clone();
+    let later = AttemptResult::Waiting { reference: "17".to_owned(), due_at: at(50) };
+    assert_eq!(store.conclude(concluded(&asked_after, later)).await.expect("concludes"), Concluded::Done);
+    let due = async |now| store.due(&upstream, at(now)).await.expect("reads");
+    assert_eq!((due(49).await, due(50).await), (Due { orders: true, polls: false }, Due { orders: true, polls: true }));
+    let claimed = async |orders, polls| {
+        let room = BTreeMap::from([(upstream.clone(), Room { orders, polls })]);
+        let work = store.claim("node-b", at(50), at(110), 10, &room).await.expect("claims");
+        work.into_iter().map(|(_, attempt)| attempt.state).collect::<Vec<_>>()
+    };
+    assert_eq!(claimed(0, 0).await, []);
+    assert_eq!(claimed(1, 1).await, [AttemptState::Waiting, AttemptState::Prepared]);
+    assert_eq!(due(50).await, Due { orders: true, polls: false });
+    assert_eq!(claimed(0, 9).await, []);
+    assert_eq!(claimed(9, 9).await, [AttemptState::Prepared; 3]);
+    assert_eq!(due(50).await, Due::default());
 }

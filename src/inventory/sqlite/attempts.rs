@@ -10,7 +10,7 @@ use super::writer::Write;
 use super::{certificates, challenges, transactions};
 use crate::algorithm::IssuerRef;
 use crate::inventory::{
-    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, InventoryError, Transaction,
+    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, Due, InventoryError, Room, Transaction,
     TransactionId, TransactionState,
 };
 
@@ -182,6 +182,22 @@ macro_rules! due {
     };
 }
 
+/// The same, of what the issuer gave a reference for: few among many that wait for their turn, and found by an index of their own.
+macro_rules! due_polls {
+    () => {
+        "FROM attempts a INDEXED BY attempts_polls JOIN transactions t USING (number)
+         WHERE a.pending = 1 AND a.state = 'waiting' AND a.upstream = ?1 AND a.due_at <= ?2
+           AND (a.held_until IS NULL OR a.held_until <= ?2) AND a.reference IS NOT NULL AND t.state = 'issuing'"
+    };
+}
+
+/// The same, of everything else.
+macro_rules! due_orders {
+    () => {
+        concat!(due!(), " AND NOT (a.state = 'waiting' AND a.reference IS NOT NULL)")
+    };
+}
+
 /// Takes due work that nobody holds.
 pub(super) fn claim(
     write: &mut Write<'_>,
@@ -189,22 +205,29 @@ pub(super) fn claim(
     now: Timestamp,
     until: Timestamp,
     limit: usize,
-    room: &BTreeMap<String, usize>,
+    room: &BTreeMap<String, Room>,
 ) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
     let connection = write.connection;
     let mut claimed = Vec::new();
     for upstream in upstreams(connection)? {
-        let most = room.get(&upstream).copied().unwrap_or(limit);
-        if most == 0 {
-            continue;
-        }
+        let Room { orders, polls } = room.get(&upstream).copied().unwrap_or(Room { orders: limit, polls: limit });
         // One upstream at a time: what waits for one that is slow is not even looked at when another is asked.
-        let due: Vec<([u8; 16], i64, [u8; 16])> = connection
-            .prepare_cached(concat!("SELECT t.id, a.number, a.id ", due!(), " ORDER BY a.due_at, a.number LIMIT ?3"))?
-            .query_map(params![upstream, time(now), i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        let mut due: Vec<([u8; 16], i64, [u8; 16])> = Vec::new();
+        for (query, most) in [
+            (concat!("SELECT t.id, a.number, a.id ", due_polls!(), " ORDER BY a.due_at, a.number LIMIT ?3"), polls),
+            (concat!("SELECT t.id, a.number, a.id ", due_orders!(), " ORDER BY a.due_at, a.number LIMIT ?3"), orders),
+        ] {
+            if most == 0 {
+                continue;
+            }
+            let mut statement = connection.prepare_cached(query)?;
+            let rows = statement.query_map(params![upstream, time(now), i64::try_from(most).unwrap_or(i64::MAX)], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?
-            .collect::<Result<_, _>>()?;
+            })?;
+            for row in rows {
+                due.push(row?);
+            }
+        }
         for (transaction, number, attempt) in due {
             let mut as_it_was = connection
                 .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
@@ -235,10 +258,16 @@ pub(super) fn submits_again(write: &mut Write<'_>, id: TransactionId, attempt: &
     Ok(statement.execute(params![number, attempt.id.0.as_bytes(), attempt.held_by, held_until])? > 0)
 }
 
-/// Whether there is anything to claim at an upstream.
-pub(super) fn has_due(connection: &rusqlite::Connection, upstream: &str, now: Timestamp) -> Result<bool, InventoryError> {
-    let mut statement = connection.prepare_cached(concat!("SELECT EXISTS (SELECT 1 ", due!(), ")"))?;
-    Ok(statement.query_row(params![upstream, time(now)], |row| row.get(0))?)
+/// What there is to claim at an upstream.
+pub(super) fn due(connection: &rusqlite::Connection, upstream: &str, now: Timestamp) -> Result<Due, InventoryError> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT EXISTS (SELECT 1 ",
+        due_orders!(),
+        "), EXISTS (SELECT 1 ",
+        due_polls!(),
+        ")"
+    ))?;
+    Ok(statement.query_row(params![upstream, time(now)], |row| Ok(Due { orders: row.get(0)?, polls: row.get(1)? }))?)
 }
 
 /// What waits at an upstream and could go to another one: what is not sealed of an order is text that can be looked at.
