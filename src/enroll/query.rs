@@ -117,7 +117,8 @@ async fn crl(core: &Core, query: &Query, issuer: &[u8], serial: &[u8]) -> Result
             }
         }
     }
-    let named = candidates.iter().find(|(_, _, certificate)| certificate.subject().der() == issuer);
+    // Those of the endpoint stand last, and count first where CAs have one name.
+    let named = candidates.iter().rev().find(|(_, _, certificate)| certificate.subject().der() == issuer);
     let ra = query.snapshot.ra_of(&query.endpoint);
     let of_ra = ra.signer_certificate.subject().der() == issuer
         || ra.decrypters.iter().any(|ra| ra.certificate.subject().der() == issuer);
