@@ -101,9 +101,9 @@ pub trait Inventory: RolloutStore + DeviceStore + ShadowStore + Send + Sync {
     /// may issue, and after a crash nobody believes that it surely was not.
     async fn submits_again(&self, transaction: TransactionId, attempt: &Attempt) -> Result<bool, InventoryError>;
 
-    /// Attempts at this upstream that [`claim`](Self::claim) would take, which are prepared, and whose orders name other issuers too:
-    /// what is due longest first.
-    async fn movable(&self, upstream: &str, now: Timestamp, limit: usize) -> Result<Vec<(Transaction, Attempt)>, InventoryError>;
+    /// Attempts at this upstream that [`claim`](Self::claim) would take, which are prepared, and whose orders name other issuers too, among
+    /// the next `limit` after a place: what is due longest first.
+    async fn movable(&self, upstream: &str, now: Timestamp, after: Looked, limit: usize) -> Result<Movable, InventoryError>;
 
     /// Makes an attempt one at another issuer, if it is as `attempt` says still: prepared, and held by nobody.
     async fn move_on(&self, attempt: &Attempt, to: &IssuerRef, event: AuditEvent) -> Result<bool, InventoryError>;
@@ -444,6 +444,28 @@ pub struct Attempt {
     pub held_by: Option<String>,
     /// Until when.
     pub held_until: Option<Timestamp>,
+}
+
+/// How far the attempts at an upstream were looked through; at first not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    due_at: i64,
+    number: i64,
+}
+
+impl Default for Looked {
+    fn default() -> Self {
+        Looked { due_at: i64::MIN, number: i64::MIN }
+    }
+}
+
+/// What [`Inventory::movable`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Movable {
+    /// What could go elsewhere.
+    pub found: Vec<(Transaction, Attempt)>,
+    /// Where to look on; `None` at the end.
+    pub next: Option<Looked>,
 }
 
 /// How much there is room for at an upstream: what an issuer gave a reference for is asked after, and everything else is an order.

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::algorithm::AlgorithmProfile;
 use crate::enroll::carry::{Ask, Work, carry};
 use crate::enroll::core::{LEASE, after, before};
 use crate::enroll::gate::{Gate, Pass, Reserved};
 use crate::enroll::operate::stored_order;
-use crate::enroll::{EnrollError, Enroller, failover};
+use crate::enroll::{EnrollError, Enroller};
 use crate::inventory::{Attempt, InventoryError, PurgeBefore, Room, Transaction};
 
 mod gates;
+mod moving;
 mod probe;
 mod shadow;
 
@@ -35,7 +35,7 @@ const STEPS: usize = 16;
 /// nobody but itself.
 const PLACES: usize = 16;
 
-/// How often open attempts are counted, and it is looked what could go elsewhere.
+/// How often open attempts are counted.
 const COUNT: Duration = Duration::from_secs(1);
 
 /// The worker of one node.
@@ -81,6 +81,7 @@ impl Worker {
         let upkeep = tokio::spawn(upkeep(self.enroller.clone(), self.retention));
         // Beside the rest: neither waits for the other.
         let gates = tokio::spawn(gates::watch(self.enroller.clone(), stop.clone()));
+        let moving = tokio::spawn(moving::run(self.enroller.clone(), stop.clone()));
         let shadows = tokio::spawn(shadow::run(self.enroller.clone(), stop.clone()));
         let mut failing = String::new();
         loop {
@@ -117,6 +118,7 @@ impl Worker {
         }
         upkeep.abort();
         gates.abort();
+        moving.abort();
         shadows.abort();
         self.settle().await;
     }
@@ -128,7 +130,6 @@ impl Worker {
         let everything = self.is_time_to_count();
         if everything {
             self.count().await?;
-            taken += self.move_on().await?;
         }
         for _ in 0..STEPS {
             probe::look(&self.enroller);
@@ -215,19 +216,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// Takes what waits before upstreams that are left alone to others, where orders name others.
-    async fn move_on(&self) -> Result<usize, EnrollError> {
-        let (core, snapshot) = (self.enroller.core(), self.enroller.snapshot());
-        let mut moved = 0;
-        for gate in self.gates().iter().filter(|gate| gate.is_open()) {
-            let is_one_of = |profile: &AlgorithmProfile| profile.primary_issuers().any(|issuer| issuer.upstream == gate.name());
-            if snapshot.profiles.values().any(|profile| !profile.failover.is_empty() && is_one_of(profile)) {
-                moved += failover::move_on(core, &snapshot, gate.name()).await?;
-            }
-        }
-        Ok(moved)
     }
 
     fn gates(&self) -> Vec<Arc<Gate>> {

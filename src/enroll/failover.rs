@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::EnrollError;
 use super::carry::Work;
@@ -12,7 +13,7 @@ use super::gate::{Entry, Gate};
 use super::issue::fields;
 use super::operate::stored_order;
 use crate::algorithm::IssuerRef;
-use crate::inventory::{Attempt, AuditEvent, TransactionId};
+use crate::inventory::{Attempt, AuditEvent, Looked, TransactionId};
 use crate::snapshot::Snapshot;
 use crate::upstream::IssuanceOrder;
 
@@ -86,40 +87,57 @@ pub(super) fn next(core: &Core, work: &Work) -> Option<Next> {
 }
 
 /// Takes what waits before an upstream that is left alone to the next issuer, where an order names one; gives how many that were.
-pub(crate) async fn move_on(core: &Core, snapshot: &Snapshot, upstream: &str) -> Result<usize, EnrollError> {
+pub(crate) async fn move_on(core: &Arc<Core>, snapshot: &Snapshot, upstream: &str) -> Result<usize, EnrollError> {
     let now = core.now();
-    let mut moved = 0;
-    for (transaction, attempt) in core.inventory.movable(upstream, now, AT_A_TIME).await? {
-        let order = stored_order(core, &transaction)?;
-        let Some(Next { issuer, .. }) = next_of(core, snapshot, &order, &attempt, transaction.id) else { continue };
-        let from = attempt.issuer();
-        let event = AuditEvent {
-            at: now,
-            event: "issuance.failover".into(),
-            actor: "system".into(),
-            object: transaction.id.to_string(),
-            fields: fields(json!({
-                "group": order.group, "profile": order.profile, "from": from.to_string(), "to": issuer.to_string(),
-                "reason": "the issuer is left alone after failures",
-            })),
-        };
-        let gate = core.gate_of(snapshot, &issuer.upstream);
-        let turn = gate.as_ref().map(|gate| gate.queue());
-        if core.inventory.move_on(&attempt, &issuer, event).await? {
-            moved += 1;
-            if let Some(gate) = gate {
-                gate.opened();
-            }
-            if let Some(left) = core.gate_of(snapshot, upstream) {
-                left.closed();
-            }
+    let (mut after, mut moved) = (Looked::default(), 0);
+    loop {
+        let looked = core.inventory.movable(upstream, now, after, AT_A_TIME).await?;
+        // Side by side: they share a commit.
+        let mut moves = JoinSet::new();
+        for (transaction, attempt) in looked.found {
+            let order = match stored_order(core, &transaction) {
+                Ok(order) => order,
+                Err(error) => {
+                    // It is for whoever takes it up; the others can go.
+                    tracing::warn!("An order cannot go to another issuer: {error}.");
+                    continue;
+                }
+            };
+            let Some(Next { issuer, .. }) = next_of(core, snapshot, &order, &attempt, transaction.id) else { continue };
+            let event = AuditEvent {
+                at: now,
+                event: "issuance.failover".into(),
+                actor: "system".into(),
+                object: transaction.id.to_string(),
+                fields: fields(json!({
+                    "group": order.group, "profile": order.profile, "from": attempt.issuer().to_string(),
+                    "to": issuer.to_string(), "reason": "the issuer is left alone after failures",
+                })),
+            };
+            let (from, to) = (core.gate_of(snapshot, upstream), core.gate_of(snapshot, &issuer.upstream));
+            let core = Arc::clone(core);
+            // It counts at once: the others see how full the queue gets.
+            let turn = to.as_ref().map(|to| to.queue());
+            to.iter().for_each(|to| to.opened());
+            moves.spawn(async move {
+                let done = core.inventory.move_on(&attempt, &issuer, event).await;
+                let gate = if matches!(done, Ok(true)) { from } else { to };
+                gate.iter().for_each(|gate| gate.closed());
+                drop(turn);
+                done
+            });
         }
-        drop(turn);
+        while let Some(done) = moves.join_next().await {
+            moved += usize::from(done.map_err(|join| EnrollError::Internal(join.to_string()))??);
+        }
+        match looked.next {
+            Some(next) if core.gate_of(snapshot, upstream).is_some_and(|gate| gate.is_open()) => after = next,
+            _ => return Ok(moved),
+        }
     }
-    Ok(moved)
 }
 
-/// How many attempts are moved at a time.
+/// How many attempts are looked at at a time.
 const AT_A_TIME: usize = 64;
 
 fn next_of(core: &Core, snapshot: &Snapshot, order: &IssuanceOrder, attempt: &Attempt, id: TransactionId) -> Option<Next> {

@@ -42,6 +42,7 @@ macro_rules! tests {
             a_certificate_counts_from_whoever_brings_it_first, what_was_placed_anew_is_not_taken_from_the_attempt_before,
             upstreams_are_asked_as_far_as_they_have_room,
             questions_have_room_of_their_own,
+            what_could_go_elsewhere_is_found_behind_what_could_not,
         });
         $crate::inventory::conformance::tests!($make: challenges {
             a_challenge_comes_back_as_it_was_written, lists_show_the_newest_first, revoking_needs_a_prefix_that_fits_one,

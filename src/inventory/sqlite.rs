@@ -16,9 +16,9 @@ use self::upkeep::Purge;
 use self::writer::Writer;
 use super::{
     Attempt, AuditEvent, AuditRecord, Census, CertificateRecord, CertificateSearch, Challenge, Concluded, Conclusion, Decision,
-    DeviceFinding, DeviceStore, Due, Inventory, InventoryError, Known, NewTransaction, Opened, PurgeBefore, RefusedTransaction,
-    RolloutChange, RolloutStore, Room, Setback, SetbackSearch, ShadowOutcome, ShadowStore, ShadowTally, StandingPage, Statistics,
-    Transaction, TransactionId, TransactionKey, TransactionState,
+    DeviceFinding, DeviceStore, Due, Inventory, InventoryError, Known, Looked, Movable, NewTransaction, Opened, PurgeBefore,
+    RefusedTransaction, RolloutChange, RolloutStore, Room, Setback, SetbackSearch, ShadowOutcome, ShadowStore, ShadowTally,
+    StandingPage, Statistics, Transaction, TransactionId, TransactionKey, TransactionState,
 };
 use crate::algorithm::IssuerRef;
 use crate::rollout::{DeviceKnowledge, Figures, Given, RolloutState};
@@ -164,9 +164,9 @@ impl Inventory for SqliteInventory {
         self.writer.write(move |write| attempts::submits_again(write, transaction, &attempt)).await
     }
 
-    async fn movable(&self, upstream: &str, now: Timestamp, limit: usize) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
+    async fn movable(&self, upstream: &str, now: Timestamp, after: Looked, limit: usize) -> Result<Movable, InventoryError> {
         let upstream = upstream.to_owned();
-        self.read_far(move |connection| attempts::movable(connection, &upstream, now, limit)).await
+        self.read_far(move |connection| attempts::movable(connection, &upstream, now, after, limit)).await
     }
 
     async fn move_on(&self, attempt: &Attempt, to: &IssuerRef, event: AuditEvent) -> Result<bool, InventoryError> {

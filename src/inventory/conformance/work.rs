@@ -269,3 +269,30 @@ pub(crate) async fn questions_have_room_of_their_own(store: Store) {
     assert_eq!(claimed(9, 9).await, [AttemptState::Prepared; 3]);
     assert_eq!(due(50).await, Due::default());
 }
+
+/// All that waits is looked through, and what cannot go elsewhere hides nothing.
+pub(crate) async fn what_could_go_elsewhere_is_found_behind_what_could_not(store: Store) {
+    let mut ids = Vec::new();
+    for (device, order) in [(1, r#"{"failover":["x"]}"#), (2, "{}"), (3, r#"{"failover":["y"]}"#)] {
+        let mut new = new(device);
+        new.transaction.order = Some(order.to_owned());
+        let attempt = new.attempt.as_mut().expect("attempt");
+        (attempt.held_by, attempt.held_until, attempt.state, attempt.upstream) =
+            (None, None, AttemptState::Prepared, "dead".into());
+        opened(&store, &new).await;
+        ids.push(new.transaction.id);
+    }
+    let mut found = Vec::new();
+    let mut after = Looked::default();
+    loop {
+        let looked = store.movable("dead", at(1), after, 1).await.expect("reads");
+        found.push(looked.found.iter().map(|(transaction, _)| transaction.id).collect::<Vec<_>>());
+        match looked.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(found, [vec![ids[0]], vec![], vec![ids[2]], vec![]]);
+    let all = store.movable("dead", at(1), Looked::default(), 10).await.expect("reads");
+    assert_eq!((all.found.len(), all.next), (2, None));
+}

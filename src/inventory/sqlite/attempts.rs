@@ -10,8 +10,8 @@ use super::writer::Write;
 use super::{certificates, challenges, transactions};
 use crate::algorithm::IssuerRef;
 use crate::inventory::{
-    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, Due, InventoryError, Room, Transaction,
-    TransactionId, TransactionState,
+    Attempt, AttemptResult, AttemptState, AuditEvent, Concluded, Conclusion, Decision, Due, InventoryError, Looked, Movable,
+    Room, Transaction, TransactionId, TransactionState,
 };
 
 /// Writes what became of an attempt, and of its transaction with it.
@@ -275,29 +275,32 @@ pub(super) fn movable(
     connection: &rusqlite::Connection,
     upstream: &str,
     now: Timestamp,
+    after: Looked,
     limit: usize,
-) -> Result<Vec<(Transaction, Attempt)>, InventoryError> {
+) -> Result<Movable, InventoryError> {
     let mut statement = connection.prepare_cached(concat!(
-        "SELECT t.id, a.number, a.id ",
+        "SELECT t.id, a.number, a.id, a.due_at,
+           EXISTS (SELECT 1 FROM requests r WHERE r.number = a.number AND instr(r.issuance_order, '\"failover\":[') > 0) ",
         due!(),
-        " AND a.state = 'prepared' AND t.certificate IS NULL
-          AND EXISTS (SELECT 1 FROM requests r WHERE r.number = a.number AND instr(r.issuance_order, '\"failover\":[') > 0)
+        " AND a.state = 'prepared' AND t.certificate IS NULL AND (a.due_at, a.number) > (?4, ?5)
           ORDER BY a.due_at, a.number LIMIT ?3"
     ))?;
-    let rows = statement.query_map(params![upstream, time(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-        Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 16]>(2)?))
-    })?;
-    let mut found = Vec::new();
-    for row in rows {
-        let (transaction, number, attempt) = row?;
-        let attempt = connection
-            .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
-            .query_row(params![number, attempt], rows::attempt)?;
-        found.extend(
-            transactions::by_id(connection, TransactionId(uuid::Uuid::from_bytes(transaction)))?.map(|row| (row, attempt)),
-        );
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![upstream, time(now), most, after.due_at, after.number])?;
+    let (mut looked, mut last, mut movable) = (0, after, Movable::default());
+    while let Some(row) = rows.next()? {
+        let (transaction, number, attempt): ([u8; 16], i64, [u8; 16]) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        (looked, last) = (looked + 1, Looked { due_at: row.get(3)?, number });
+        if row.get(4)? {
+            let attempt = connection
+                .prepare_cached(select_attempt!("WHERE a.number = ?1 AND a.id = ?2"))?
+                .query_row(params![number, attempt], rows::attempt)?;
+            let transaction = transactions::by_id(connection, TransactionId(uuid::Uuid::from_bytes(transaction)))?;
+            movable.found.extend(transaction.map(|transaction| (transaction, attempt)));
+        }
     }
-    Ok(found)
+    movable.next = (looked >= limit).then_some(last);
+    Ok(movable)
 }
 
 /// Makes an attempt one at another issuer.
