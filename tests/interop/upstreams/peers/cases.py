@@ -128,6 +128,8 @@ def deaf(site, line, other):
     if line.resends:
         one.is_issued(polls=90)
         signed_once(line, one)
+    elif not line.server.names:
+        until("the order to have ended", lambda: site.certificates(one.name) or site.transaction(one.name, "unknown"), 90, 0.5)
 
 
 def stopped(site, lines):

@@ -33,6 +33,8 @@ class Server:
     """Whether it is the same CA after a restart, and knows what it issued."""
     keeps_waiting = True
     """Whether what waits there outlives a restart."""
+    names = True
+    """Whether its account of what it signed says for whom; else one order there has to have ended before the next."""
 
     def __init__(self, shelf, work):
         self.shelf, self.folder = shelf, Path(work) / f"server-{self.name}"
@@ -210,7 +212,7 @@ class EstFront(Est):
 class GlobalSignEst(Server):
     """GlobalSign's server with a CA of Go's library, which keeps nothing."""
 
-    name, what = "globalsign-est", "globalsign/est v1.0.6 `estserver`"
+    name, what, names = "globalsign-est", "globalsign/est v1.0.6 `estserver`", False
 
     def prepare(self):
         super().prepare()
@@ -403,7 +405,7 @@ def fetched(pki, url):
 class Pebble(Server):
     """pebble, which wants external account binding. Its CA is new at each start."""
 
-    name, what, lasts = "pebble", "pebble v2.10.1", False
+    name, what, lasts, names = "pebble", "pebble v2.10.1", False, False
     MAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
     def prepare(self):
