@@ -58,6 +58,13 @@ def revoke(site, line):
         until("Ravelin's CRL to have it", lambda: one.serial() in revoked(command, site.crl(other), issuer, one.folder), 75, 5)
 
 
+def revoke_only(site, line):
+    """Revoked at the CA, which has no CRL and tells it in another way."""
+    one = device(site, line, "revoke").is_issued()
+    site.command("certificate", "revoke", one.serial(), "--reason", "superseded").ok()
+    until("the CA to say so", lambda: line.server.has_revoked(one.serial()), 10)
+
+
 def lies(site, line):
     """A certificate for another key, or with another name, is not delivered, and is revoked."""
     _, issuer = line.server.roots()
@@ -155,7 +162,8 @@ CASES = [
     ("issue", issue, lambda line: line.issues),
     ("wait", wait, lambda line: line.waits),
     ("refuse", refuse, lambda line: line.refuses),
-    ("revoke, CRL", revoke, lambda line: line.revokes),
+    ("revoke, CRL", revoke, lambda line: line.revokes and line.server.has_crl),
+    ("revoke", revoke_only, lambda line: line.revokes and not line.server.has_crl),
     ("wrong certificate", lies, lambda line: line.lies),
     ("CA down and up", down, lambda line: line.thorough),
     ("answer lost", lost, lambda line: line.thorough and line.issues),

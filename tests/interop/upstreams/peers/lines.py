@@ -322,6 +322,7 @@ class Acme(Line):
     """ACME with external account binding."""
 
     name, kind, server_class, refuses, names, finds = "acme", "acme", servers.Pebble, "refuse", "ca-decides", True
+    revokes = True
 
     def policy(self, text):
         return text.replace('allow = ["clientAuth"]', 'allow = ["serverAuth", "clientAuth"]')

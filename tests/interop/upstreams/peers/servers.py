@@ -33,6 +33,8 @@ class Server:
     """Whether it is the same CA after a restart, and knows what it issued."""
     keeps_waiting = True
     """Whether what waits there outlives a restart."""
+    has_crl = True
+    """Whether it gives a CRL."""
     names = True
     """Whether its account of what it signed says for whom; else one order there has to have ended before the next."""
 
@@ -119,6 +121,10 @@ class Server:
 
     def crl(self):
         """Its CRL, DER, as it gives it itself."""
+        raise NotImplementedError
+
+    def has_revoked(self, serial):
+        """Whether it says that it revoked a certificate, where it has no CRL."""
         raise NotImplementedError
 
     def complaints(self):
@@ -405,7 +411,7 @@ def fetched(pki, url):
 class Pebble(Server):
     """pebble, which wants external account binding. Its CA is new at each start."""
 
-    name, what, lasts, names = "pebble", "pebble v2.10.1", False, False
+    name, what, lasts, names, has_crl = "pebble", "pebble v2.10.1", False, False, False
     MAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
     def prepare(self):
@@ -451,6 +457,11 @@ class Pebble(Server):
         """By its log, which has no names: one line asks for one certificate after another, so all since a name came up are of that name."""
         count = self.said("Issued certificate serial")
         return count - self.before.setdefault(name, count)
+
+    def has_revoked(self, serial):
+        """By its management interface."""
+        told = json.loads(fetched(self.pki, f"https://127.0.0.1:{self.management}/cert-status-by-serial/{serial}"))
+        return told["Status"] == "Revoked"
 
 
 class Scep(Server):
